@@ -1,0 +1,305 @@
+//! Validated settings with real types: what the rest of the house reads. Nothing in here may be
+//! invalid, and nothing in here knows about files, YAML or environment variables.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+
+/// One pipeline, ready to be built.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cluster. `None` where a pipeline is only used with `tag`.
+    pub kafka: Option<Kafka>,
+    /// What is read and where in it the text is.
+    pub input: Input,
+    /// The model package and what it runs on.
+    pub model: Model,
+    /// Limits of one batch.
+    pub batch: Batch,
+    /// What is written.
+    pub output: Output,
+    /// Where what cannot be enriched goes. `None` where a pipeline is only used with `tag`.
+    pub dead_letter: Option<DeadLetterTopic>,
+    /// Bounds of memory and time.
+    pub limits: Limits,
+    /// The one address for metrics and probes; `None`: off.
+    pub admin: Option<SocketAddr>,
+    /// How the worker logs.
+    pub log: Log,
+}
+
+/// The Kafka client.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// Comma-separated `host:port`.
+    pub bootstrap_servers: String,
+    /// Consumer group.
+    pub group_id: String,
+    /// Static membership (`group.instance.id`).
+    pub group_instance_id: Option<String>,
+    /// Shown in the brokers' logs and quotas.
+    pub client_id: String,
+    /// Absent: plaintext.
+    pub tls: Option<Tls>,
+    /// Absent: no authentication.
+    pub sasl: Option<Sasl>,
+    /// After this long without a heartbeat the group gives our partitions away.
+    pub session_timeout: Duration,
+    /// At-least-once: how often offsets of delivered records are committed.
+    pub commit_interval: Duration,
+    /// Passed to librdkafka as they are (both clients, unless a key belongs to one only); keys
+    /// that the delivery guarantee owns were refused by the validation.
+    pub librdkafka: BTreeMap<String, String>,
+}
+
+/// TLS to the brokers. Files are PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Authorities to trust; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate, for mutual TLS.
+    pub certificate_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The key's password.
+    pub key_password: Option<Secret>,
+    /// Check the broker's name against its certificate (`ssl.endpoint.identification.algorithm`).
+    pub verify_hostname: bool,
+}
+
+/// SASL to the brokers.
+#[derive(Debug, Clone)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: SaslMechanism,
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: Secret,
+}
+
+/// SASL mechanisms that need no further library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// User and password as they are: use with TLS.
+    Plain,
+    /// Salted challenge, SHA-256.
+    ScramSha256,
+    /// Salted challenge, SHA-512.
+    ScramSha512,
+}
+
+/// The input topics and the text in their records.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Names, or regular expressions that begin with `^`.
+    pub topics: Vec<String>,
+    /// How a value is read.
+    pub format: Format,
+    /// Where a consumer group that has never committed begins.
+    pub start: Start,
+    /// What to do when the committed offset is no longer there.
+    pub on_gap: OnGap,
+    /// Longer texts are cut here before they are tokenized (and the receipts say so). Bytes.
+    pub max_text_bytes: NonZeroUsize,
+}
+
+/// How a record's value is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// The whole value is the text, in UTF-8.
+    Text,
+    /// A JSON object with the text in it.
+    Json(TextSelector),
+}
+
+/// Where the text is in a JSON object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextSelector {
+    /// A JSON pointer (RFC 6901), such as `/review/text`.
+    Pointer(String),
+    /// Literal pieces and JSON pointers in turn, from `"{/title}. {/body}"`.
+    Template(Vec<TemplatePart>),
+}
+
+/// A piece of a text template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// As written.
+    Literal(String),
+    /// A JSON pointer.
+    Pointer(String),
+}
+
+/// Where a new consumer group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record there is.
+    Earliest,
+    /// With what comes after the first start. Partitions added later begin at their beginning.
+    Latest,
+    /// With the first record of at least this timestamp (milliseconds since the Unix epoch).
+    Timestamp(i64),
+}
+
+/// A committed offset that retention has deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// Stop, and say which records are gone.
+    Fail,
+    /// Go on with the oldest record there is; logged and counted.
+    Earliest,
+}
+
+/// The model and its sessions.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The package's folder, resolved against the pipeline file's.
+    pub path: PathBuf,
+    /// What to run it on.
+    pub provider: Provider,
+    /// What to run it on if that is not to be had, in this order. Empty: then refuse to start.
+    pub fallback: Vec<Provider>,
+    /// Sessions side by side; each has its own thread.
+    pub sessions: NonZeroUsize,
+    /// Threads inside one session (CPU).
+    pub threads: NonZeroUsize,
+    /// The ONNX Runtime library; `None`: `ORT_DYLIB_PATH`, or beside the program.
+    pub library: Option<PathBuf>,
+    /// Fewer tokens than the package allows; `None`: the package's own maximum.
+    pub max_length: Option<NonZeroUsize>,
+}
+
+/// An execution provider of ONNX Runtime with its own options (passed on by their ORT names).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// Which.
+    pub kind: ProviderKind,
+    /// Such as `device_id`, `trt_engine_cache_path`. Empty for the CPU.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The execution providers this build can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// The processor.
+    Cpu,
+    /// NVIDIA, through cuDNN and cuBLAS.
+    Cuda,
+    /// NVIDIA, through TensorRT.
+    TensorRt,
+}
+
+impl ProviderKind {
+    /// As written in pipelines, receipts and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
+}
+
+/// Limits of one batch.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Tokens that will be computed, padding included.
+    pub max_tokens: NonZeroUsize,
+    /// Texts.
+    pub max_size: NonZeroUsize,
+    /// How long the oldest text may wait for company while a session is free.
+    pub max_age: Duration,
+}
+
+/// What is written.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The output topic; `None` where a pipeline is only used with `tag`.
+    pub topic: Option<String>,
+    /// In which shape.
+    pub mode: OutputMode,
+    /// Name of the JSON field, or prefix of the headers.
+    pub field: String,
+    /// When the record has that field already.
+    pub on_existing: OnExisting,
+    /// Give every label's score, not only the best one's.
+    pub scores: bool,
+    /// Which partition of the output topic.
+    pub partition: OutputPartition,
+    /// Add headers that name the source topic, partition and offset.
+    pub source_headers: bool,
+}
+
+/// Shape of an enriched record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputMode {
+    /// The original JSON object with one field added; all other bytes untouched.
+    Splice,
+    /// `{"text": …, "<field>": …}`.
+    Envelope,
+    /// The value untouched, the result in headers.
+    Headers,
+}
+
+/// What to do with a record that has the output field already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Infer and replace its value.
+    Replace,
+    /// Pass the record through as it is.
+    Keep,
+    /// Dead letter, reason `field_exists`.
+    Error,
+}
+
+/// How a record's output partition is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputPartition {
+    /// By the key, as Java's clients do (murmur2); without a key as the input partition, modulo.
+    Key,
+    /// The input record's partition number.
+    Input,
+}
+
+/// The dead-letter topic.
+#[derive(Debug, Clone)]
+pub struct DeadLetterTopic {
+    /// Its name.
+    pub topic: String,
+}
+
+/// Bounds of memory and time.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Records between admission and delivery.
+    pub max_in_flight_records: NonZeroUsize,
+    /// Their bytes.
+    pub max_in_flight_bytes: NonZeroUsize,
+    /// Text worker threads (decode, tokenize).
+    pub text_workers: NonZeroUsize,
+    /// How long SIGTERM or a revocation waits for what is in flight.
+    pub drain_timeout: Duration,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `squeezeflow=debug,rdkafka=warn`.
+    pub level: String,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}

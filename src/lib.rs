@@ -1,0 +1,28 @@
+//! squeezeflow: text records in, enriched records out.
+//!
+//! ```text
+//! poll ─► admit ─► [decode + tokenize]×N ─► [batcher] ─► [session]×M ─► enrich ─► settle ─► produce + commit
+//! kafka thread     text workers             1 task       1 thread each  1 thread   sequencer  (same kafka thread)
+//! ```
+//!
+//! | file | room |
+//! |---|---|
+//! | `record/` | what travels: `Record`, `Ticket`, `Tracked`, `Outcome` |
+//! | `config/` | pipeline file to `Settings` |
+//! | `kafka/` | the one thread that owns consumer and producer |
+//! | `stdio/` | the same pipeline over standard input and output |
+//! | `pipeline` | wires the stages; no logic |
+//! | `text/` | decode and tokenize |
+//! | `batch/` | which texts go into the model together |
+//! | `model/` | package, sessions, labels |
+//! | `enrich` | prediction and document to outcome |
+//! | `sequencer` | in-order release and the committable offset |
+//! | `telemetry/`, `admin/` | logs, metrics, probes |
+
+pub mod config;
+pub mod enrich;
+pub mod fate;
+pub mod model;
+pub mod record;
+pub mod telemetry;
+pub mod text;

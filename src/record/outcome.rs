@@ -1,0 +1,161 @@
+//! How a record ends: exactly one of enriched, passed through, dead-lettered.
+
+use std::fmt;
+
+use super::{Header, Record, Timestamp};
+
+/// The end of every record.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Goes to the output topic with what the model said of it. The record stays with it: should
+    /// the output prove too large for the broker, the original is what the dead letter needs.
+    Enriched { record: Record, emit: Emit },
+    /// Goes to the output topic as it came.
+    PassThrough { record: Record, why: PassThrough },
+    /// Goes to the dead-letter topic, whole, with its reason.
+    DeadLetter { record: Record, letter: DeadLetter },
+}
+
+/// What differs from the original record in an enriched one. The key is always the record's own.
+#[derive(Debug, PartialEq)]
+pub struct Emit {
+    /// The new value; `None`: the record's own bytes, untouched (`mode: headers`).
+    pub value: Option<Vec<u8>>,
+    /// Added after the record's own headers.
+    pub headers: Vec<Header>,
+    /// The record's own.
+    pub timestamp: Timestamp,
+    /// What was said, for metrics and the live view: label index is resolved already.
+    pub label: String,
+    /// Of that label, 0 to 1 (raw for a regression).
+    pub score: f32,
+}
+
+/// Why a record passes through without inference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassThrough {
+    /// A null value: a deletion in a compacted topic.
+    Tombstone,
+    /// `on_existing: keep` and the field was there.
+    FieldExists,
+}
+
+impl PassThrough {
+    /// For the metrics' `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tombstone => "tombstone",
+            Self::FieldExists => "field_exists",
+        }
+    }
+}
+
+/// Where in the pipeline a record met its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Finding the text in the value.
+    Decode,
+    /// Text to token ids.
+    Tokenize,
+    /// The model.
+    Infer,
+    /// Putting the result into the record.
+    Enrich,
+    /// Handing it to the broker.
+    Publish,
+}
+
+impl Stage {
+    /// As written in headers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Tokenize => "tokenize",
+            Self::Infer => "infer",
+            Self::Enrich => "enrich",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// Why a record could not be enriched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Stable, documented, counted.
+    pub reason: Reason,
+    /// For a person. Never holds payload text.
+    pub message: String,
+    /// Where it happened.
+    pub stage: Stage,
+}
+
+/// Stable reason codes. Users build alerts and replays on these words: add, never rename.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The value is not JSON (or has something after its end).
+    InvalidJson,
+    /// JSON, but not an object at its root, so there is no place for a field.
+    NotAnObject,
+    /// The value (raw text) is not UTF-8.
+    InvalidUtf8,
+    /// First byte 0: framed by a schema registry (Avro, Protobuf, JSON Schema).
+    SchemaRegistryFramed,
+    /// The text's pointer leads nowhere.
+    TextMissing,
+    /// The text's pointer leads to null, a number, an object…
+    TextNotAString,
+    /// No text: empty or white space only.
+    TextEmpty,
+    /// `on_existing: error` and the output field was there.
+    FieldExists,
+    /// The tokenizer refused the text.
+    TokenizeFailed,
+    /// The model failed on this record, alone in its batch, while it works for others.
+    InferenceFailed,
+    /// The model answered with NaN or infinity for this record.
+    NonFiniteOutput,
+    /// The enriched record is larger than the output topic takes.
+    OutputTooLarge,
+}
+
+impl Reason {
+    /// Every code there is, for documentation and metrics.
+    pub const ALL: [Self; 12] = [
+        Self::InvalidJson,
+        Self::NotAnObject,
+        Self::InvalidUtf8,
+        Self::SchemaRegistryFramed,
+        Self::TextMissing,
+        Self::TextNotAString,
+        Self::TextEmpty,
+        Self::FieldExists,
+        Self::TokenizeFailed,
+        Self::InferenceFailed,
+        Self::NonFiniteOutput,
+        Self::OutputTooLarge,
+    ];
+
+    /// The code as it stands in headers, metrics and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::NotAnObject => "not_an_object",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::SchemaRegistryFramed => "schema_registry_framed",
+            Self::TextMissing => "text_missing",
+            Self::TextNotAString => "text_not_a_string",
+            Self::TextEmpty => "text_empty",
+            Self::FieldExists => "field_exists",
+            Self::TokenizeFailed => "tokenize_failed",
+            Self::InferenceFailed => "inference_failed",
+            Self::NonFiniteOutput => "non_finite_output",
+            Self::OutputTooLarge => "output_too_large",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

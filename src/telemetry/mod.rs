@@ -1,0 +1,5 @@
+//! Logs, metrics, and trace context in and out.
+
+mod metrics;
+
+pub use metrics::{Health, Metrics};

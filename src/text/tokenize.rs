@@ -47,7 +47,7 @@ impl TokenizeError {
 
 impl TextTokenizer {
     /// The package's tokenizer, limited to `max_length` tokens.
-    pub fn new(_package: &Package, _max_length: usize) -> Self {
+    pub fn new(_package: &Package, _max_length: usize) -> Result<Self, TokenizeError> {
         todo!()
     }
     /// Ids of one text, truncated on the right to the limit. Special tokens written in the text are text.

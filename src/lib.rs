@@ -19,10 +19,15 @@
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
 
+pub mod batch;
 pub mod config;
 pub mod enrich;
 pub mod fate;
+pub mod kafka;
 pub mod model;
+pub mod pipeline;
 pub mod record;
+pub mod sequencer;
+pub mod shutdown;
 pub mod telemetry;
 pub mod text;

@@ -2,7 +2,7 @@
 
 use super::{Attempt, PackageError, RuntimeError};
 use crate::fate::Fate;
-use crate::text::TokenizerError;
+use crate::text::TokenizeError;
 
 /// A model that cannot be loaded. Always fatal; says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum ModelError {
     Runtime(#[from] RuntimeError),
     /// The tokenizer.
     #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
+    Tokenizer(#[from] TokenizeError),
     /// Neither the provider nor a fallback.
     #[error("no execution provider could be had: {}. To do: {advice}", reasons(attempts))]
     Provider {

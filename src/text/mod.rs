@@ -4,7 +4,7 @@ mod decode;
 mod tokenize;
 
 pub use decode::{DecodeError, Decoded, Decoder, Document, Place};
-pub use tokenize::{TextTokenizer, TokenCount, TokenizeError, TokenizerError, Tokens};
+pub use tokenize::{TextTokenizer, TokenCount, TokenizeError, Tokens};
 
 use crate::record::Tracked;
 

@@ -38,9 +38,15 @@ pub struct TokenCount {
     pub seen: usize,
 }
 
-/// Why a package's tokenizer cannot be used. Always fatal.
+/// Why a text could not be tokenized, or a package's tokenizer not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenizerError {
+pub enum TokenizeError {
+    /// The tokenizer refused the text.
+    #[error("the tokenizer refused the text")]
+    Refused(#[source] tokenizers::Error),
+    /// The tokenizer's code failed on the text.
+    #[error("the tokenizer broke down over the text")]
+    Panicked,
     /// Not a tokenizer that the library knows.
     #[error("tokenizer.json is not a tokenizer that we can read: save it anew with a current transformers")]
     Unreadable(#[source] tokenizers::Error),
@@ -62,28 +68,13 @@ pub enum TokenizerError {
     },
 }
 
-impl TokenizerError {
-    /// Fatal: there is no worker without its tokenizer.
-    pub fn fate(&self) -> Fate {
-        Fate::Fatal
-    }
-}
-
-/// Why a text could not be tokenized.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenizeError {
-    /// The tokenizer refused it.
-    #[error("the tokenizer refused the text")]
-    Refused(#[source] tokenizers::Error),
-    /// The tokenizer's code failed on it.
-    #[error("the tokenizer broke down over the text")]
-    Panicked,
-}
-
 impl TokenizeError {
-    /// Poison: the same text fails again.
+    /// A text that failed fails again; a tokenizer that cannot be used is no text's fault.
     pub fn fate(&self) -> Fate {
-        Fate::Poison
+        match self {
+            Self::Refused(_) | Self::Panicked => Fate::Poison,
+            Self::Unreadable(_) | Self::TooLong { .. } | Self::TooShort { .. } => Fate::Fatal,
+        }
     }
     /// For the dead letter. The tokenizer's own words are left out: they may quote the text.
     pub fn letter(&self) -> DeadLetter {
@@ -93,17 +84,17 @@ impl TokenizeError {
 
 impl TextTokenizer {
     /// The package's tokenizer, limited to `max_length` tokens, special tokens included.
-    pub fn new(package: &Package, max_length: usize) -> Result<Self, TokenizerError> {
+    pub fn new(package: &Package, max_length: usize) -> Result<Self, TokenizeError> {
         if max_length > package.max_length {
-            return Err(TokenizerError::TooLong { asked: max_length, most: package.max_length });
+            return Err(TokenizeError::TooLong { asked: max_length, most: package.max_length });
         }
         Self::from_json(&package.tokenizer, max_length)
     }
 
-    fn from_json(json: &[u8], max_length: usize) -> Result<Self, TokenizerError> {
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(TokenizerError::Unreadable)?;
+    fn from_json(json: &[u8], max_length: usize) -> Result<Self, TokenizeError> {
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(TokenizeError::Unreadable)?;
         // We cut ourselves, to know how much was seen; a batch is padded by its session.
-        tokenizer.with_truncation(None).map_err(TokenizerError::Unreadable)?;
+        tokenizer.with_truncation(None).map_err(TokenizeError::Unreadable)?;
         tokenizer.with_padding(None);
         // "[SEP]" in a record is text, not structure.
         tokenizer.set_encode_special_tokens(true);
@@ -111,7 +102,7 @@ impl TextTokenizer {
         let room = max_length
             .checked_sub(added)
             .filter(|&room| room > 0)
-            .ok_or(TokenizerError::TooShort { asked: max_length, added })?;
+            .ok_or(TokenizeError::TooShort { asked: max_length, added })?;
         Ok(Self { tokenizer: Arc::new(tokenizer), room, added })
     }
 

@@ -20,6 +20,7 @@
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
 
 pub mod batch;
+pub mod cli;
 pub mod config;
 pub mod enrich;
 pub mod fate;

@@ -136,6 +136,16 @@ fn list(differences: &[Difference]) -> String {
 impl Package {
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
+        let (package, differences) = Self::inspect(dir)?;
+        match differences.is_empty() {
+            true => Ok(package),
+            false => Err(PackageError::Manifest { dir: dir.to_owned(), differences }),
+        }
+    }
+
+    /// Reads a folder and says in what it differs from its manifest: for a person's eyes. A package
+    /// that differs must not be loaded.
+    pub fn inspect(dir: &Path) -> Result<(Self, Vec<Difference>), PackageError> {
         if !dir.is_dir() {
             return Err(PackageError::NotAFolder(dir.to_owned()));
         }
@@ -147,18 +157,15 @@ impl Package {
         let files = reader.files;
 
         let manifest = read_manifest(dir)?;
-        if let Some(manifest) = &manifest {
+        let differences = manifest.as_ref().map_or_else(Vec::new, |manifest| {
             let loaded = files.iter().map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
-            let differences = manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1));
-            if !differences.is_empty() {
-                return Err(PackageError::Manifest { dir: dir.to_owned(), differences });
-            }
-        }
+            manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1))
+        });
 
         let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
         let labels = config.labels(width(&facts)).map_err(labelled)?;
         let said = manifest.as_ref();
-        Ok(Self {
+        let package = Self {
             name: said.and_then(|m| m.name.clone()).unwrap_or_else(|| folder_name(dir)),
             digest: digest(&files),
             precision: said.and_then(|m| m.precision.clone()).unwrap_or_else(|| precision(&facts).to_owned()),
@@ -173,7 +180,8 @@ impl Package {
             tokenizer,
             files,
             manifest,
-        })
+        };
+        Ok((package, differences))
     }
 }
 

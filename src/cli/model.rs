@@ -92,7 +92,10 @@ impl<'a> Report<'a> {
             inputs: package.inputs.iter().map(PortReport::new).collect(),
             outputs: package.outputs.iter().map(PortReport::new).collect(),
             files: files.map(|(path, f)| FileReport { path, bytes: f.size, sha256: &f.sha256 }).collect(),
-            manifest: ManifestReport { state, differences: differences.iter().map(Difference::to_string).collect() },
+            manifest: ManifestReport {
+                state,
+                differences: differences.iter().map(Difference::to_string).collect(),
+            },
         }
     }
 
@@ -128,7 +131,8 @@ impl<'a> PortReport<'a> {
 
 impl std::fmt::Display for PortReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let dims: Vec<String> = self.shape.iter().map(|d| d.map_or("?".to_owned(), |d| d.to_string())).collect();
+        let dims: Vec<String> =
+            self.shape.iter().map(|d| d.map_or("?".to_owned(), |d| d.to_string())).collect();
         write!(f, "{} {} [{}]", self.name, self.element, dims.join(", "))
     }
 }
@@ -202,7 +206,8 @@ mod tests {
     fn inspect_shows_what_a_package_is() {
         let (text, ok) = shown(|out| inspect(Path::new(TINY), false, out));
         assert!(ok);
-        for part in ["tiny-squeezebert 1.0.0", "fp32 (weights stored as fp16)", "negative, neutral, positive"] {
+        for part in ["tiny-squeezebert 1.0.0", "fp32 (weights stored as fp16)", "negative, neutral, positive"]
+        {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         let (json, ok) = shown(|out| inspect(Path::new(TINY), true, out));
@@ -222,7 +227,10 @@ mod tests {
         std::fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
         let (text, ok) = shown(|out| verify(dir.path(), None, out));
         assert!(!ok);
-        assert!(text.contains("config.json has sha256") && text.contains("tokenizer_config.json is listed but"), "{text}");
+        assert!(
+            text.contains("config.json has sha256") && text.contains("tokenizer_config.json is listed but"),
+            "{text}"
+        );
         let (text, ok) = shown(|out| inspect(dir.path(), false, out));
         assert!(!ok && text.contains("differs"), "{text}");
     }

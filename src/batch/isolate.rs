@@ -97,7 +97,7 @@ mod tests {
         fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
             self.runs += 1;
             if self.broken || batch.iter().any(|t| self.poison.contains(&t.ids[0])) {
-                return Err(InferError::Run);
+                return Err(InferError::Run("Gather: out of bounds".into()));
             }
             Ok(batch.iter().map(|t| Output { logits: vec![t.ids[0] as f32] }).collect())
         }

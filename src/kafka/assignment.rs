@@ -9,6 +9,8 @@ use crate::config::settings::Limits;
 use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Ticket};
 use crate::sequencer::{Ledger, TicketError};
 
+type Partitions = Vec<(Arc<str>, i32)>;
+
 /// An outcome in its partition's line.
 pub(super) struct Ready {
     pub(super) outcome: Outcome,
@@ -175,7 +177,7 @@ impl Assignment {
     /// Which partitions to pause and which to resume now. Each has an equal share of the budget,
     /// so a partition that is held up by one slow record cannot use up what the others need. Full
     /// is 100 %, and it takes 50 % to go on: each pause throws away what was prefetched.
-    pub(super) fn flow(&mut self) -> (Vec<(Arc<str>, i32)>, Vec<(Arc<str>, i32)>) {
+    pub(super) fn flow(&mut self) -> (Partitions, Partitions) {
         let (records, bytes) = self.in_flight();
         self.full = over(records, bytes, self.max_records, self.max_bytes, self.full);
         let share = self.owned.len().max(1);
@@ -195,7 +197,7 @@ impl Assignment {
     }
 
     /// Offsets that the group should be told, and marks them as under way.
-    pub(super) fn to_commit(&mut self) -> Vec<(Arc<str>, i32, NextOffset)> {
+    pub(super) fn begin_commit(&mut self) -> Vec<(Arc<str>, i32, NextOffset)> {
         let mut list = Vec::new();
         for owned in self.owned.values_mut() {
             if let Some(next) = owned.wants_commit() {
@@ -317,11 +319,11 @@ mod tests {
         let new = a.admit("t", 0, Offset::new(5), 1).unwrap();
         assert_ne!(old.epoch, new.epoch);
         finish(&mut a, new);
-        assert_eq!(a.to_commit(), [("t".into(), 0, NextOffset::new(6))]);
+        assert_eq!(a.begin_commit(), [("t".into(), 0, NextOffset::new(6))]);
         a.committed(false);
-        assert_eq!(a.to_commit().len(), 1, "a failed commit is wanted again");
+        assert_eq!(a.begin_commit().len(), 1, "a failed commit is wanted again");
         a.committed(true);
-        assert!(a.to_commit().is_empty());
+        assert!(a.begin_commit().is_empty());
     }
 
     #[test]

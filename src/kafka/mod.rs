@@ -13,6 +13,7 @@
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
+//! | `topic_limits` | how large a message the topics take |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `error` | what can stop a run |
 
@@ -25,6 +26,7 @@ mod publish;
 mod rebalance;
 mod source;
 mod start;
+mod topic_limits;
 mod worker;
 
 pub use error::RunError;

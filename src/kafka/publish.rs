@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
-use super::headers;
+use super::{headers, topic_limits};
 use crate::config::settings::OutputPartition;
 use crate::enrich::dead_letter_headers;
 use crate::fate::Fate;
@@ -48,6 +48,11 @@ impl Publisher {
         partition: OutputPartition,
     ) -> Result<Self, RunError> {
         let (sender, deliveries) = unbounded();
+        let mut config = config.clone();
+        // Whether one message is too large is for the broker to say, not for the client; but a
+        // batch of several must never be, or a large record would take its neighbours with it.
+        let batch = topic_limits::batch_size(&config, &[output, dead]);
+        config.set("message.max.bytes", "1000000000").set("batch.size", batch.to_string());
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
         let partitions = partitions_of(&producer, servers, output)?;

@@ -219,7 +219,7 @@ impl Worker {
             return Ok(());
         }
         self.last_commit = Instant::now();
-        let offsets = self.assignment.to_commit();
+        let offsets = self.assignment.begin_commit();
         if offsets.is_empty() {
             return Ok(());
         }

@@ -19,10 +19,18 @@
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
 
+pub mod admin;
 pub mod config;
+pub mod demo;
 pub mod enrich;
 pub mod fate;
+// The lead: replace by `pub mod kafka;` and put `pub mod embedded;` into kafka/mod.rs.
+pub mod kafka {
+    //! The Kafka edge.
+    pub mod embedded;
+}
 pub mod model;
 pub mod record;
+pub mod shutdown;
 pub mod telemetry;
 pub mod text;

@@ -1,5 +1,18 @@
-//! Logs, metrics, and trace context in and out.
+//! Logs, metrics, health, and trace context in.
+//!
+//! | file | what |
+//! |---|---|
+//! | `instruments` | every instrument, named once |
+//! | `metrics` | when each is touched |
+//! | `health` | ready or not, and why |
+//! | `logs` | where log lines go, and in which shape |
+//! | `trace` | W3C trace context from a record's headers |
 
+mod health;
+mod instruments;
+pub mod logs;
 mod metrics;
+pub mod trace;
 
-pub use metrics::{Health, Metrics};
+pub use health::{Health, LoadedModel, Snapshot};
+pub use metrics::{Metrics, MetricsError};

@@ -1,0 +1,24 @@
+//! A request to stop, seen by every thread that looks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Cheap to clone; once requested it stays so. The Kafka thread looks at it at every turn of its
+/// loop, which is at most 50 ms.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<AtomicBool>);
+
+impl Shutdown {
+    /// Nobody has asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Ask for a clean end: drain, commit, leave.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    /// Was it asked for?
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

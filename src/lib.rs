@@ -18,19 +18,19 @@
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
+//! | `demo/` | what `squeezeflow demo` is made of, but for its view |
 
 pub mod admin;
+pub mod batch;
 pub mod config;
 pub mod demo;
 pub mod enrich;
 pub mod fate;
-// The lead: replace by `pub mod kafka;` and put `pub mod embedded;` into kafka/mod.rs.
-pub mod kafka {
-    //! The Kafka edge.
-    pub mod embedded;
-}
+pub mod kafka;
 pub mod model;
+pub mod pipeline;
 pub mod record;
+pub mod sequencer;
 pub mod shutdown;
 pub mod telemetry;
 pub mod text;

@@ -1,29 +1,39 @@
 //! The model: a package on disk, its labels, and sessions of ONNX Runtime that run it.
+//!
+//! | file | part |
+//! |---|---|
+//! | `package` | a folder, read and verified; `manifest`, `labels`, `onnx` (`proto`, `hashing`) are what it is read with |
+//! | `runtime` | finds and loads the ONNX Runtime library |
+//! | `providers` | what sessions run on: works, or is refused |
+//! | `load` | package + provider → warm sessions |
+//! | `session` | one session: padding, running, checking |
+//! | `tasks/` | what raw outputs mean |
+
+mod error;
+mod hashing;
+mod labels;
+mod load;
+mod manifest;
+mod onnx;
+mod package;
+mod proto;
+mod providers;
+mod runtime;
+mod session;
+pub mod tasks;
 
 use std::sync::Arc;
 
-use crate::config::settings;
-use crate::fate::Fate;
+pub use error::{InferError, ModelError};
+pub use labels::LabelsError;
+pub use load::load;
+pub use manifest::{Difference, Manifest};
+pub use onnx::Port;
+pub use package::{FileDigest, Package, PackageError};
+pub use providers::Attempt;
+pub use runtime::RuntimeError;
+
 use crate::text::Tokens;
-
-pub mod tasks;
-
-/// A verified package: what the worker needs to know of it, and the digest that it signs with.
-#[derive(Debug)]
-pub struct Package {
-    /// From the manifest, or the folder's name.
-    pub name: String,
-    /// `sha256:` and 64 hex digits, over the files that were loaded.
-    pub digest: String,
-    /// Of the arithmetic: `fp32`, `int8`, …
-    pub precision: String,
-    /// Longest sequence, special tokens included.
-    pub max_length: usize,
-    /// `id2label`, in order of index.
-    pub labels: Vec<String>,
-    /// How logits become scores.
-    pub activation: tasks::Activation,
-}
 
 /// Raw answer of the head for one sequence: logits, `[labels]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,26 +59,8 @@ pub struct Receipt {
     pub precision: String,
     /// The execution provider that is really in use.
     pub provider: &'static str,
-}
-
-/// A failed inference or a model that cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum InferError {
-    /// Placeholder.
-    #[error("inference failed")]
-    Run,
-}
-
-impl InferError {
-    /// What to do about it.
-    pub fn fate(&self) -> Fate {
-        Fate::Poison
-    }
-}
-
-/// Placeholder: load package.
-pub fn load(_settings: &settings::Model) -> Result<Loaded, InferError> {
-    todo!()
+    /// False: a result may depend on what the text was batched with.
+    pub batch_invariant: bool,
 }
 
 /// A package with its warm sessions.

@@ -9,11 +9,26 @@ use super::{Header, Record, Timestamp};
 pub enum Outcome {
     /// Goes to the output topic with what the model said of it. The record stays with it: should
     /// the output prove too large for the broker, the original is what the dead letter needs.
-    Enriched { record: Record, emit: Emit },
+    Enriched {
+        /// As it was read.
+        record: Record,
+        /// What differs from it.
+        emit: Emit,
+    },
     /// Goes to the output topic as it came.
-    PassThrough { record: Record, why: PassThrough },
+    PassThrough {
+        /// As it was read.
+        record: Record,
+        /// Why the model has nothing to say of it.
+        why: PassThrough,
+    },
     /// Goes to the dead-letter topic, whole, with its reason.
-    DeadLetter { record: Record, letter: DeadLetter },
+    DeadLetter {
+        /// As it was read.
+        record: Record,
+        /// Why it ends here.
+        letter: DeadLetter,
+    },
 }
 
 /// What differs from the original record in an enriched one. The key is always the record's own.

@@ -12,7 +12,8 @@ mod health;
 mod instruments;
 pub mod logs;
 mod metrics;
-pub mod trace;
+mod trace;
 
 pub use health::{Health, LoadedModel, Snapshot};
 pub use metrics::{Metrics, MetricsError};
+pub use trace::extract;

@@ -1,0 +1,215 @@
+//! The batching rule. Pure: no clock of its own, no I/O.
+//!
+//! A batch costs what the model will compute: its longest sequence times its size, padding
+//! included. The oldest sequence always goes along; around it those nearest in length are chosen,
+//! so that little is padded. Age releases a batch that is not full, and no sequence is passed
+//! over by younger ones more than [`MAX_PASSED_OVER`] times, whatever its length.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How often younger sequences may go before an older one for the sake of length.
+pub const MAX_PASSED_OVER: u32 = 4;
+
+/// How many batches' worth of the oldest sequences a batch is chosen from.
+const WINDOW_BATCHES: usize = 8;
+
+/// What bounds one batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Computed tokens: longest × size.
+    pub max_tokens: usize,
+    /// Sequences.
+    pub max_size: usize,
+    /// How long the oldest may wait for company while a session is free.
+    pub max_age: Duration,
+}
+
+/// Sequences waiting for a batch, oldest first.
+#[derive(Debug)]
+pub struct Pending<T> {
+    limits: Limits,
+    waiting: VecDeque<Waiting<T>>,
+    tokens: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    length: usize,
+    since: Instant,
+    passed_over: u32,
+    item: T,
+}
+
+impl<T> Pending<T> {
+    /// Nothing is waiting yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, waiting: VecDeque::new(), tokens: 0 }
+    }
+
+    /// A sequence of `length` tokens joins at the end.
+    pub fn push(&mut self, item: T, length: usize, now: Instant) {
+        self.tokens += length;
+        self.waiting.push_back(Waiting { length, since: now, passed_over: 0, item });
+    }
+
+    /// Sequences waiting.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Is nothing waiting?
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// When the oldest reaches its age limit.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|w| w.since + self.limits.max_age)
+    }
+
+    /// Should a free session be given a batch now?
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.tokens >= self.limits.max_tokens
+            || self.waiting.len() >= self.limits.max_size
+            || self.deadline().is_some_and(|d| d <= now)
+    }
+
+    /// Takes the best batch there is, oldest first within it. Empty only if nothing is waiting.
+    /// A sequence longer than the whole budget goes alone.
+    pub fn take(&mut self) -> Vec<T> {
+        let Some(anchor) = self.waiting.front() else { return Vec::new() };
+        let near = anchor.length;
+        // A sequence that was passed over too often lets nobody younger go before it again.
+        let window = self
+            .waiting
+            .iter()
+            .position(|w| w.passed_over >= MAX_PASSED_OVER)
+            .map_or(self.waiting.len(), |i| i + 1)
+            .min(self.limits.max_size * WINDOW_BATCHES);
+        let mut candidates: Vec<(usize, usize)> =
+            self.waiting.iter().take(window).map(|w| w.length).enumerate().skip(1).collect();
+        candidates.sort_by_key(|(index, length)| (length.abs_diff(near), *index));
+
+        let mut chosen = vec![0];
+        let mut longest = near;
+        for (index, length) in candidates {
+            if chosen.len() >= self.limits.max_size {
+                break;
+            }
+            let longest_with = longest.max(length);
+            if longest_with * (chosen.len() + 1) <= self.limits.max_tokens {
+                longest = longest_with;
+                chosen.push(index);
+            }
+        }
+        chosen.sort_unstable();
+        self.remove(&chosen)
+    }
+
+    /// Takes out the sequences at these places (ascending) and counts who was passed over.
+    fn remove(&mut self, chosen: &[usize]) -> Vec<T> {
+        let youngest = chosen.last().copied().unwrap_or(0);
+        let mut batch = Vec::with_capacity(chosen.len());
+        let mut kept = Vec::with_capacity(youngest + 1 - chosen.len());
+        let mut next = chosen.iter().copied().peekable();
+        for (index, mut waiting) in self.waiting.drain(..=youngest).enumerate() {
+            if next.next_if_eq(&index).is_some() {
+                self.tokens -= waiting.length;
+                batch.push(waiting.item);
+            } else {
+                waiting.passed_over += 1;
+                kept.push(waiting);
+            }
+        }
+        for waiting in kept.into_iter().rev() {
+            self.waiting.push_front(waiting);
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limits(max_tokens: usize, max_size: usize) -> Limits {
+        Limits { max_tokens, max_size, max_age: Duration::from_millis(20) }
+    }
+
+    #[test]
+    fn neighbours_in_length_go_together() {
+        let mut p = Pending::new(limits(64, 4));
+        let now = Instant::now();
+        for (i, length) in [8, 60, 9, 61, 7, 10].into_iter().enumerate() {
+            p.push(i, length, now);
+        }
+        assert!(p.is_due(now));
+        assert_eq!(p.take(), [0, 2, 4, 5]);
+        assert_eq!(p.take(), [1]);
+        assert_eq!(p.take(), [3]);
+        assert!(p.take().is_empty());
+    }
+
+    #[test]
+    fn age_releases_what_is_not_full() {
+        let mut p = Pending::new(limits(1000, 100));
+        let now = Instant::now();
+        p.push((), 5, now);
+        assert!(!p.is_due(now + Duration::from_millis(19)));
+        assert!(p.is_due(now + Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn longer_than_the_budget_goes_alone() {
+        let mut p = Pending::new(limits(10, 100));
+        let now = Instant::now();
+        p.push('a', 500, now);
+        p.push('b', 500, now);
+        assert_eq!(p.take(), ['a']);
+    }
+
+    proptest! {
+        #[test]
+        fn every_batch_keeps_the_rules(
+            lengths in prop::collection::vec(1usize..200, 1..300),
+            max_tokens in 1usize..600,
+            max_size in 1usize..20,
+            burst in 1usize..40,
+        ) {
+            let mut p = Pending::new(limits(max_tokens, max_size));
+            let now = Instant::now();
+            let mut passed: HashMap<usize, u32> = HashMap::new();
+            let mut waiting: Vec<usize> = Vec::new();
+            let mut seen = 0;
+            let mut arrivals = lengths.iter().copied().enumerate();
+            loop {
+                for (i, length) in arrivals.by_ref().take(burst) {
+                    p.push(i, length, now);
+                    waiting.push(i);
+                }
+                let batch = p.take();
+                if batch.is_empty() { break; }
+                prop_assert_eq!(batch[0], waiting[0], "the oldest always goes");
+                prop_assert!(batch.is_sorted());
+                let longest = batch.iter().map(|i| lengths[*i]).max().unwrap_or(0);
+                prop_assert!(batch.len() <= max_size);
+                prop_assert!(batch.len() == 1 || longest * batch.len() <= max_tokens);
+                seen += batch.len();
+                let youngest = batch[batch.len() - 1];
+                waiting.retain(|i| !batch.contains(i));
+                for i in waiting.iter().filter(|i| **i < youngest) {
+                    let n = passed.entry(*i).or_default();
+                    *n += 1;
+                    prop_assert!(*n <= MAX_PASSED_OVER, "passed over {} times", n);
+                }
+                prop_assert_eq!(p.tokens, waiting.iter().map(|i| lengths[*i]).sum::<usize>());
+            }
+            prop_assert_eq!(seen, lengths.len(), "each goes exactly once");
+        }
+    }
+}

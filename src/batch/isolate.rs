@@ -1,0 +1,144 @@
+//! A failed batch is split until the culprit stands alone; its neighbours get their answers.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::fate::Fate;
+use crate::model::{Infer, InferError, Output};
+use crate::telemetry::Metrics;
+use crate::text::Tokens;
+
+/// Attempts at a failure that may pass (device busy, out of memory) before the worker gives up.
+const TRANSIENT_ATTEMPTS: u32 = 5;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// One answer or one error for each sequence, in order. `Err`: the model itself is out of order,
+/// and nothing may be settled.
+///
+/// A sequence that fails alone is called poison only if the model still answers `canary`, a
+/// sequence that it answered at start; else a broken device would dead-letter a whole topic.
+pub fn infer_isolating(
+    model: &mut dyn Infer,
+    batch: &[&Tokens],
+    canary: &Tokens,
+    metrics: &Metrics,
+) -> Result<Vec<Result<Output, InferError>>, InferError> {
+    let mut answers = Vec::with_capacity(batch.len());
+    run(model, batch, canary, metrics, &mut answers)?;
+    Ok(answers)
+}
+
+fn run(
+    model: &mut dyn Infer,
+    part: &[&Tokens],
+    canary: &Tokens,
+    metrics: &Metrics,
+    answers: &mut Vec<Result<Output, InferError>>,
+) -> Result<(), InferError> {
+    match attempt(model, part) {
+        Ok(outputs) => {
+            answers.extend(outputs.into_iter().map(Ok));
+            Ok(())
+        }
+        Err(error) if error.fate() != Fate::Poison => Err(error),
+        Err(error) if part.len() == 1 => {
+            attempt(model, &[canary])?;
+            answers.push(Err(error));
+            Ok(())
+        }
+        Err(_) => {
+            metrics.batch_split();
+            let (left, right) = part.split_at(part.len() / 2);
+            run(model, left, canary, metrics, answers)?;
+            run(model, right, canary, metrics, answers)
+        }
+    }
+}
+
+fn attempt(model: &mut dyn Infer, part: &[&Tokens]) -> Result<Vec<Output>, InferError> {
+    let mut tries = 0;
+    loop {
+        match model.infer(part) {
+            Err(error) if error.fate() == Fate::Transient && tries + 1 < TRANSIENT_ATTEMPTS => {
+                tracing::warn!(%error, tries, "inference failed for now; trying again");
+                sleep(jittered(FIRST_BACKOFF * 2u32.pow(tries)));
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Between half and all of `backoff`; the clock's low digits are random enough to part workers.
+fn jittered(backoff: Duration) -> Duration {
+    let noise = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.subsec_nanos() % 1000);
+    backoff / 2 + (backoff / 2) * noise / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::TokenCount;
+
+    /// Fails whenever one of the poisonous ids is in the batch, as a graph's Gather does; and for
+    /// everything once it is broken.
+    struct Fragile {
+        poison: Vec<u32>,
+        broken: bool,
+        runs: usize,
+    }
+
+    impl Infer for Fragile {
+        fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
+            self.runs += 1;
+            if self.broken || batch.iter().any(|t| self.poison.contains(&t.ids[0])) {
+                return Err(InferError::Run("Gather: out of bounds".into()));
+            }
+            Ok(batch.iter().map(|t| Output { logits: vec![t.ids[0] as f32] }).collect())
+        }
+    }
+
+    fn tokens(id: u32) -> Tokens {
+        Tokens { ids: vec![id], count: TokenCount { used: 1, seen: 1 } }
+    }
+
+    fn isolate(model: &mut Fragile, ids: &[u32]) -> Result<Vec<Result<Output, InferError>>, InferError> {
+        let all: Vec<Tokens> = ids.iter().map(|id| tokens(*id)).collect();
+        let batch: Vec<&Tokens> = all.iter().collect();
+        infer_isolating(model, &batch, &tokens(u32::MAX), &Metrics::default())
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_poisonous_fail(ids in prop::collection::vec(0u32..40, 1..64), poison in prop::collection::vec(0u32..40, 0..6)) {
+            let mut model = Fragile { poison: poison.clone(), broken: false, runs: 0 };
+            let answers = isolate(&mut model, &ids).unwrap();
+            prop_assert_eq!(answers.len(), ids.len());
+            for (id, answer) in ids.iter().zip(answers) {
+                match answer {
+                    Ok(output) => prop_assert_eq!(output.logits, vec![*id as f32], "each its own answer"),
+                    Err(_) => prop_assert!(poison.contains(id), "a healthy neighbour was punished"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_culprit_costs_a_logarithm_of_runs() {
+        let mut model = Fragile { poison: vec![17], broken: false, runs: 0 };
+        let answers = isolate(&mut model, &(0..64).collect::<Vec<_>>()).unwrap();
+        assert_eq!(answers.iter().filter(|a| a.is_err()).count(), 1);
+        assert!(model.runs <= 14, "1 + 2 for each halving of 64, + the canary: {}", model.runs);
+    }
+
+    #[test]
+    fn a_broken_model_dead_letters_nothing() {
+        let mut model = Fragile { poison: Vec::new(), broken: true, runs: 0 };
+        assert!(isolate(&mut model, &[1, 2, 3]).is_err());
+    }
+}

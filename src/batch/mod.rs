@@ -1,0 +1,10 @@
+//! Which texts go into the model together: a pure rule (`budget`), the task that applies it
+//! (`batcher`), and what happens to a batch that fails (`isolate`).
+
+mod batcher;
+mod budget;
+mod isolate;
+
+pub use batcher::{Batch, Batcher, Slot};
+pub use budget::{Limits, Pending};
+pub use isolate::infer_isolating;

@@ -1,0 +1,338 @@
+//! The partitions that are ours: their lines, and how much of each may be in flight.
+//! No I/O: what to pause, resume and commit is answered here and done by the worker.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::settings::Limits;
+use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Ticket};
+use crate::sequencer::{Ledger, TicketError};
+
+type Partitions = Vec<(Arc<str>, i32)>;
+
+/// An outcome in its partition's line.
+pub(super) struct Ready {
+    pub(super) outcome: Outcome,
+    pub(super) admitted: Instant,
+    pub(super) settled: Instant,
+}
+
+/// One partition in our hands.
+pub(super) struct Owned {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) ledger: Ledger<Ready>,
+    /// The next offset that the consumer will deliver.
+    pub(super) position: NextOffset,
+    /// What the group has on record, as far as we know.
+    pub(super) committed: Option<NextOffset>,
+    /// Sent with the commit under way.
+    pub(super) committing: Option<NextOffset>,
+    /// Not consuming: its share is used up, or it is being given up.
+    pub(super) paused: bool,
+    /// To be given up: nothing is admitted or released any more.
+    pub(super) closing: bool,
+    /// End of the partition, from librdkafka's statistics.
+    pub(super) end: Option<i64>,
+}
+
+impl Owned {
+    fn wants_commit(&self) -> Option<NextOffset> {
+        self.ledger.committable().filter(|next| Some(*next) != self.committed)
+    }
+}
+
+/// All of them.
+pub(super) struct Assignment {
+    owned: BTreeMap<PartitionId, Owned>,
+    ids: HashMap<Arc<str>, HashMap<i32, PartitionId>>,
+    next_id: u32,
+    next_epoch: u64,
+    max_records: usize,
+    max_bytes: usize,
+    /// Everything stands still until half of the budget is free again.
+    full: bool,
+}
+
+impl Assignment {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            owned: BTreeMap::new(),
+            ids: HashMap::new(),
+            next_id: 0,
+            next_epoch: 0,
+            max_records: limits.max_in_flight_records.get(),
+            max_bytes: limits.max_in_flight_bytes.get(),
+            full: false,
+        }
+    }
+
+    /// A new assignment of a partition, with a new epoch: what comes back for an older one is stale.
+    pub(super) fn add(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        position: NextOffset,
+        committed: Option<NextOffset>,
+    ) {
+        let (topic, id) = self.id(topic, partition);
+        self.next_epoch += 1;
+        let ledger = Ledger::new(id, Epoch(self.next_epoch));
+        let owned = Owned {
+            topic,
+            partition,
+            ledger,
+            position,
+            committed,
+            committing: None,
+            paused: false,
+            closing: false,
+            end: None,
+        };
+        self.owned.insert(id, owned);
+    }
+
+    /// No longer ours.
+    pub(super) fn remove(&mut self, topic: &str, partition: i32) -> Option<Owned> {
+        let id = self.find(topic, partition)?;
+        self.owned.remove(&id)
+    }
+
+    /// None of them is ours any more.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = Owned> + use<> {
+        std::mem::take(&mut self.owned).into_values()
+    }
+
+    pub(super) fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Owned> {
+        let id = self.find(topic, partition)?;
+        self.owned.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Owned> {
+        self.owned.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Owned> {
+        self.owned.values_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.owned.len()
+    }
+
+    /// A place in line for a record that was just read, or `None` if its partition is not ours
+    /// (any more): then it is dropped unread, and whoever owns the partition reads it.
+    pub(super) fn admit(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: Offset,
+        size: usize,
+    ) -> Option<Ticket> {
+        let owned = self.get_mut(topic, partition).filter(|o| !o.closing)?;
+        owned.position = offset.next();
+        Some(owned.ledger.admit(offset, size, Instant::now()))
+    }
+
+    /// The name of a topic as all its records share it.
+    pub(super) fn topic_name(&self, topic: &str) -> Option<Arc<str>> {
+        self.ids.get_key_value(topic).map(|(name, _)| name.clone())
+    }
+
+    pub(super) fn settle(&mut self, ticket: Ticket, ready: Ready) -> Result<(), TicketError> {
+        let owned = self.owned.get_mut(&ticket.partition).ok_or(TicketError::Stale)?;
+        owned.ledger.settle(ticket, ready)
+    }
+
+    /// The next outcome of this partition that may be written.
+    pub(super) fn release(&mut self, partition: PartitionId) -> Option<(Ticket, Ready)> {
+        self.owned.get_mut(&partition).filter(|o| !o.closing)?.ledger.release()
+    }
+
+    pub(super) fn deliver(&mut self, ticket: Ticket) -> Result<(), TicketError> {
+        let owned = self.owned.get_mut(&ticket.partition).ok_or(TicketError::Stale)?;
+        owned.ledger.deliver(ticket)
+    }
+
+    /// Records and bytes in flight over all partitions.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        self.owned.values().fold((0, 0), |(r, b), o| (r + o.ledger.in_flight(), b + o.ledger.bytes()))
+    }
+
+    /// Written and not confirmed, over all partitions.
+    pub(super) fn undelivered(&self) -> usize {
+        self.owned.values().map(|o| o.ledger.undelivered()).sum()
+    }
+
+    /// Delivered and not committed, over all partitions.
+    pub(super) fn uncommitted(&self) -> usize {
+        self.owned.values().filter(|o| o.wants_commit().is_some()).count()
+    }
+
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        self.owned.values().filter_map(|o| o.ledger.oldest()).min().map(|t| t.elapsed())
+    }
+
+    /// Which partitions to pause and which to resume now. Each has an equal share of the budget,
+    /// so a partition that is held up by one slow record cannot use up what the others need. Full
+    /// is 100 %, and it takes 50 % to go on: each pause throws away what was prefetched.
+    pub(super) fn flow(&mut self) -> (Partitions, Partitions) {
+        let (records, bytes) = self.in_flight();
+        self.full = over(records, bytes, self.max_records, self.max_bytes, self.full);
+        let share = self.owned.len().max(1);
+        let (max_records, max_bytes) = ((self.max_records / share).max(1), (self.max_bytes / share).max(1));
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for owned in self.owned.values_mut() {
+            let (records, bytes) = (owned.ledger.in_flight(), owned.ledger.bytes());
+            let stop =
+                owned.closing || self.full || over(records, bytes, max_records, max_bytes, owned.paused);
+            if stop != owned.paused {
+                owned.paused = stop;
+                let list = if stop { &mut pause } else { &mut resume };
+                list.push((owned.topic.clone(), owned.partition));
+            }
+        }
+        (pause, resume)
+    }
+
+    /// Offsets that the group should be told, and marks them as under way.
+    pub(super) fn begin_commit(&mut self) -> Vec<(Arc<str>, i32, NextOffset)> {
+        let mut list = Vec::new();
+        for owned in self.owned.values_mut() {
+            if let Some(next) = owned.wants_commit() {
+                owned.committing = Some(next);
+                list.push((owned.topic.clone(), owned.partition, next));
+            }
+        }
+        list
+    }
+
+    /// The commit under way came back. What failed is wanted again at the next turn.
+    pub(super) fn committed(&mut self, ok: bool) {
+        for owned in self.owned.values_mut() {
+            if let (Some(next), true) = (owned.committing.take(), ok) {
+                owned.committed = Some(next);
+            }
+        }
+    }
+
+    fn find(&self, topic: &str, partition: i32) -> Option<PartitionId> {
+        self.ids.get(topic)?.get(&partition).copied()
+    }
+
+    fn id(&mut self, topic: &str, partition: i32) -> (Arc<str>, PartitionId) {
+        let name = self.topic_name(topic).unwrap_or_else(|| topic.into());
+        let next = PartitionId(self.next_id);
+        let id = *self.ids.entry(name.clone()).or_default().entry(partition).or_insert(next);
+        if id == next {
+            self.next_id += 1;
+        }
+        (name, id)
+    }
+}
+
+/// Over the limit; or, once it was, still above half of it. One record always fits.
+fn over(records: usize, bytes: usize, max_records: usize, max_bytes: usize, was: bool) -> bool {
+    if was {
+        records * 2 > max_records || (bytes * 2 > max_bytes && records > 0)
+    } else {
+        records >= max_records || bytes >= max_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    fn assignment(records: usize, bytes: usize, partitions: i32) -> Assignment {
+        let n = |v| NonZeroUsize::new(v).unwrap();
+        let mut a = Assignment::new(&Limits {
+            max_in_flight_records: n(records),
+            max_in_flight_bytes: n(bytes),
+            text_workers: n(1),
+            drain_timeout: Duration::from_secs(1),
+        });
+        for p in 0..partitions {
+            a.add("t", p, NextOffset::new(0), None);
+        }
+        a
+    }
+
+    fn partitions(list: &[(Arc<str>, i32)]) -> Vec<i32> {
+        list.iter().map(|(_, p)| *p).collect()
+    }
+
+    fn ready() -> Ready {
+        let record = crate::record::Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: Offset::new(0),
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: crate::record::Timestamp(None),
+        };
+        let outcome = Outcome::PassThrough { record, why: crate::record::PassThrough::Tombstone };
+        Ready { outcome, admitted: Instant::now(), settled: Instant::now() }
+    }
+
+    fn finish(a: &mut Assignment, ticket: Ticket) {
+        a.settle(ticket, ready()).unwrap();
+        let (released, _) = a.release(ticket.partition).unwrap();
+        assert_eq!(released, ticket);
+        a.deliver(ticket).unwrap();
+    }
+
+    #[test]
+    fn a_partition_that_uses_up_its_share_stops_alone_and_resumes_at_half() {
+        let mut a = assignment(8, 1 << 20, 2);
+        let tickets: Vec<Ticket> = (0..4).map(|o| a.admit("t", 0, Offset::new(o), 10).unwrap()).collect();
+        assert_eq!(partitions(&a.flow().0), [0]);
+        assert!(!a.full);
+        finish(&mut a, tickets[0]);
+        assert!(a.flow().1.is_empty(), "three of four: still above half");
+        finish(&mut a, tickets[1]);
+        assert_eq!(partitions(&a.flow().1), [0]);
+    }
+
+    #[test]
+    fn a_record_larger_than_the_share_is_taken_alone() {
+        let mut a = assignment(100, 1000, 4);
+        let t = a.admit("t", 1, Offset::new(0), 5000).unwrap();
+        assert_eq!(a.flow().0.len(), 4, "the whole budget is used up");
+        finish(&mut a, t);
+        assert_eq!(a.flow().1.len(), 4);
+    }
+
+    #[test]
+    fn what_comes_back_for_an_earlier_assignment_is_stale() {
+        let mut a = assignment(8, 1000, 1);
+        let old = a.admit("t", 0, Offset::new(5), 1).unwrap();
+        a.remove("t", 0).unwrap();
+        assert_eq!(a.settle(old, ready()), Err(TicketError::Stale));
+        a.add("t", 0, NextOffset::new(5), None);
+        assert_eq!(a.settle(old, ready()), Err(TicketError::Stale));
+        let new = a.admit("t", 0, Offset::new(5), 1).unwrap();
+        assert_ne!(old.epoch, new.epoch);
+        finish(&mut a, new);
+        assert_eq!(a.begin_commit(), [("t".into(), 0, NextOffset::new(6))]);
+        a.committed(false);
+        assert_eq!(a.begin_commit().len(), 1, "a failed commit is wanted again");
+        a.committed(true);
+        assert!(a.begin_commit().is_empty());
+    }
+
+    #[test]
+    fn a_closing_partition_neither_admits_nor_releases() {
+        let mut a = assignment(8, 1000, 1);
+        let t = a.admit("t", 0, Offset::new(0), 1).unwrap();
+        a.settle(t, ready()).unwrap();
+        a.get_mut("t", 0).unwrap().closing = true;
+        assert!(a.release(t.partition).is_none());
+        assert!(a.admit("t", 0, Offset::new(1), 1).is_none());
+    }
+}

@@ -1,0 +1,173 @@
+//! What librdkafka tells us through its callbacks, made into values that the worker takes up in
+//! its own turn. A callback decides nothing: it hands over and returns.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Statistics, TopicPartitionList};
+
+use crate::record::{Outcome, Ticket};
+
+/// Something the group coordinator or a broker said.
+pub(super) enum Event {
+    /// These partitions are ours once we say so (`incremental_assign`).
+    Assign(TopicPartitionList),
+    /// These are to be given up; the group waits until we say so.
+    Revoke(TopicPartitionList),
+    /// These are somebody else's already: commit nothing.
+    Lost(TopicPartitionList),
+    /// An asynchronous commit's outcome.
+    Committed(KafkaResult<()>),
+    /// Figures from librdkafka, for the lag.
+    Statistics(Box<Statistics>),
+}
+
+/// The consumer's context.
+pub(super) struct ConsumerEvents {
+    queue: Mutex<VecDeque<Event>>,
+    /// The consumer is being closed: nobody takes events any more, so a revocation is
+    /// acknowledged on the spot (else closing would wait for ever).
+    closing: AtomicBool,
+}
+
+impl ConsumerEvents {
+    pub(super) fn new() -> Self {
+        Self { queue: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+    /// The next event, in the order in which they came.
+    pub(super) fn take(&self) -> Option<Event> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+    /// Is something waiting?
+    pub(super) fn any(&self) -> bool {
+        !self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+    fn push(&self, event: Event) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+impl ClientContext for ConsumerEvents {
+    fn stats(&self, statistics: Statistics) {
+        self.push(Event::Statistics(Box::new(statistics)));
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka consumer");
+    }
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+}
+
+impl ConsumerContext for ConsumerEvents {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            if !assign {
+                let _ = give_up(consumer, partitions);
+            }
+        } else if assign {
+            self.push(Event::Assign(partitions.clone()));
+        } else if consumer.assignment_lost() {
+            self.push(Event::Lost(partitions.clone()));
+        } else {
+            self.push(Event::Revoke(partitions.clone()));
+        }
+    }
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.push(Event::Committed(result));
+    }
+}
+
+/// Tells the group that these partitions are no longer ours.
+pub(super) fn give_up(
+    consumer: &BaseConsumer<ConsumerEvents>,
+    partitions: &TopicPartitionList,
+) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        _ => consumer.unassign(),
+    }
+}
+
+/// One write on its way to the broker. The outcome stays with it until the broker has it: a write
+/// that proves too large needs the record again.
+pub(super) struct InFlight {
+    pub(super) ticket: Ticket,
+    pub(super) outcome: Outcome,
+    pub(super) admitted: Instant,
+    pub(super) settled: Instant,
+}
+
+/// What became of a write.
+pub(super) struct Delivery {
+    pub(super) write: Arc<InFlight>,
+    pub(super) result: Result<(), RDKafkaErrorCode>,
+}
+
+/// The producer's context.
+pub(super) struct ProducerEvents {
+    deliveries: Sender<Delivery>,
+}
+
+impl ProducerEvents {
+    pub(super) fn new(deliveries: Sender<Delivery>) -> Self {
+        Self { deliveries }
+    }
+}
+
+impl ClientContext for ProducerEvents {
+    fn stats(&self, _statistics: Statistics) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka producer");
+    }
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+}
+
+impl ProducerContext for ProducerEvents {
+    type DeliveryOpaque = Arc<InFlight>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, write: Arc<InFlight>) {
+        let result = match result {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        // Closed only when the worker is gone, and then nobody counts deliveries any more.
+        let _ = self.deliveries.send(Delivery { write, result });
+    }
+}
+
+/// librdkafka's own words, at its own level. They name brokers and topics, never payload.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}

@@ -1,0 +1,144 @@
+//! What can stop the worker, each with what to do about it, and what a broker's error code means.
+
+use std::io;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::fate::Fate;
+use crate::pipeline::PipelineError;
+
+/// Why a run ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The pipeline lacks what `run` needs.
+    #[error("`{0}` is missing in the pipeline, and `run` needs it")]
+    Missing(&'static str),
+    /// librdkafka refused the settings.
+    #[error("the Kafka client cannot be made from these settings: {0}")]
+    Client(#[source] KafkaError),
+    /// A call failed that has no business failing.
+    #[error("{what}: {source}")]
+    Call {
+        /// What was tried.
+        what: &'static str,
+        /// librdkafka's answer.
+        #[source]
+        source: KafkaError,
+    },
+    /// The output or dead-letter topic is not there.
+    #[error(
+        "topic `{topic}` is not there ({code}); create it (kafka-topics.sh --create --topic {topic} …) or allow the brokers to create topics"
+    )]
+    NoTopic {
+        /// Which.
+        topic: String,
+        /// The broker's word.
+        code: RDKafkaErrorCode,
+    },
+    /// No broker answers at all.
+    #[error(
+        "no broker of `{servers}` answered within {seconds} s: {source}; check kafka.bootstrap_servers, and tls and sasl if the cluster wants them"
+    )]
+    NoBroker {
+        /// As configured.
+        servers: String,
+        /// How long was tried.
+        seconds: u64,
+        /// The last answer.
+        #[source]
+        source: KafkaError,
+    },
+    /// `partition: input` with fewer output partitions than input ones.
+    #[error(
+        "output.partition is `input`, but `{topic}` has {have} partitions and the input has a partition {partition}; give the output as many partitions, or use `partition: key`"
+    )]
+    OutputPartitions {
+        /// The output topic.
+        topic: String,
+        /// Its partitions.
+        have: i32,
+        /// The input partition that has no counterpart.
+        partition: i32,
+    },
+    /// The offset to go on from is not there any more.
+    #[error(
+        "records of {topic}[{partition}] are gone: the group is at offset {position}, the oldest record is {low}, the end is {high}; nothing was skipped. To go on with the oldest record set `input.on_gap: earliest`, or move the group's offset with kafka-consumer-groups.sh --reset-offsets"
+    )]
+    OffsetGap {
+        /// Input topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Where the group is.
+        position: i64,
+        /// Oldest offset there is.
+        low: i64,
+        /// Offset after the newest.
+        high: i64,
+    },
+    /// The cluster says no, and will go on saying so.
+    #[error(
+        "the cluster refuses us: {0}; check the user's permissions (topics: read the input, write output and dead letters; group: read) and kafka.sasl / kafka.tls"
+    )]
+    Refused(RDKafkaErrorCode),
+    /// The client itself is beyond repair (fenced by another instance, for example).
+    #[error("the Kafka client cannot go on: {code} ({detail})")]
+    ClientFatal {
+        /// librdkafka's code.
+        code: RDKafkaErrorCode,
+        /// librdkafka's words.
+        detail: String,
+    },
+    /// A write failed for good. It is not sent again: that could reorder.
+    #[error(
+        "a record could not be written to `{topic}`: {code}; no offset passes it, it will be read again at the next start"
+    )]
+    Publish {
+        /// Where to.
+        topic: String,
+        /// The broker's word.
+        code: RDKafkaErrorCode,
+    },
+    /// A stage stopped.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// Written, but not confirmed or not committed before the drain deadline.
+    #[error(
+        "the drain deadline passed with {unconfirmed} written records not confirmed or not committed; they will be read again"
+    )]
+    DrainDeadline {
+        /// How many.
+        unconfirmed: usize,
+    },
+    /// No thread for the worker.
+    #[error("cannot start the Kafka thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A defect of ours.
+    #[error("the Kafka thread panicked; nothing it held was committed")]
+    Panicked,
+}
+
+impl RunError {
+    /// Every one stops the worker; what could be retried was retried where it happened.
+    pub fn fate(&self) -> Fate {
+        Fate::Fatal
+    }
+}
+
+/// What an error that the consumer reports means for the worker.
+pub(super) fn consumer_fate(code: RDKafkaErrorCode) -> Fate {
+    use RDKafkaErrorCode as E;
+    match code {
+        E::TopicAuthorizationFailed
+        | E::GroupAuthorizationFailed
+        | E::ClusterAuthorizationFailed
+        | E::SaslAuthenticationFailed
+        | E::Authentication
+        | E::FencedInstanceId
+        | E::InconsistentGroupProtocol
+        | E::InvalidSessionTimeout
+        | E::Fatal => Fate::Fatal,
+        // Everything else librdkafka retries by itself: transport, coordinator moves, metadata.
+        _ => Fate::Transient,
+    }
+}

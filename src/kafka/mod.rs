@@ -1,0 +1,35 @@
+//! The Kafka edge: one thread that owns consumer and producer.
+//!
+//! Polling, admission, producing and committing all happen on that thread, so that whether a
+//! partition is ours and what is committed for it are decided in one place. Transactions will
+//! take their place in `worker`, between what is published and what is committed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `client` | settings to librdkafka's |
+//! | `context` | callbacks made into events |
+//! | `worker` | the loop |
+//! | `rebalance` | what the loop does when partitions come and go |
+//! | `assignment` | the owned partitions: lines, shares, offsets |
+//! | `start` | where a partition begins; gaps |
+//! | `publish` | outcomes to the broker |
+//! | `topic_limits` | how large a message the topics take |
+//! | `source`, `headers` | records in and out, byte for byte |
+//! | `embedded` | a broker in this process, for the demo and for tests |
+//! | `error` | what can stop a run |
+
+mod assignment;
+pub mod client;
+mod context;
+pub mod embedded;
+mod error;
+mod headers;
+mod publish;
+mod rebalance;
+mod source;
+mod start;
+mod topic_limits;
+mod worker;
+
+pub use error::RunError;
+pub use worker::{Summary, run};

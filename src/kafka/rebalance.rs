@@ -1,0 +1,200 @@
+//! Partitions come and go. The group waits while we finish what is already published; polling
+//! goes on meanwhile, so that we are not taken for dead.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+
+use super::context::give_up;
+use super::error::{RunError, consumer_fate};
+use super::start::{self, Beginning, Gap};
+use super::worker::{Worker, list};
+use crate::config::settings::OnGap;
+use crate::fate::Fate;
+use crate::record::NextOffset;
+
+const SEEK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Partitions that we are about to give up.
+pub(super) struct Revocation {
+    partitions: TopicPartitionList,
+    deadline: Instant,
+}
+
+impl Worker {
+    /// Begins what the group assigned, as soon as the cluster says where. Asked again at every
+    /// turn until it does: the group waits, and we keep polling.
+    pub(super) fn begin_assigned(&mut self) -> Result<(), RunError> {
+        while self.revocation.is_none()
+            && !self.draining
+            && let Some(partitions) = self.beginning.first()
+        {
+            let beginnings = match start::resolve(&self.consumer, partitions, self.settings.input.start) {
+                Ok(beginnings) => beginnings,
+                Err(error) => return self.not_now(error),
+            };
+            self.assign(&beginnings)?;
+            self.beginning.remove(0);
+        }
+        Ok(())
+    }
+
+    fn not_now(&self, error: KafkaError) -> Result<(), RunError> {
+        match error.rdkafka_error_code() {
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            _ => {
+                tracing::warn!(%error, "the cluster does not say where to begin; asking again");
+                Ok(())
+            }
+        }
+    }
+
+    fn assign(&mut self, beginnings: &[Beginning]) -> Result<(), RunError> {
+        for b in beginnings {
+            self.publisher.check_partition(b.partition)?;
+        }
+        let list = list(beginnings.iter().map(|b| (b.topic.as_str(), b.partition, Some(b.position))))?;
+        let done = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            _ => self.consumer.assign(&list),
+        };
+        done.map_err(|source| RunError::Call { what: "taking an assignment", source })?;
+        for b in beginnings {
+            self.assignment.add(&b.topic, b.partition, b.position, b.committed);
+        }
+        tracing::info!(partitions = beginnings.len(), owned = self.assignment.len(), "assigned");
+        self.metrics.rebalance("assigned", beginnings.len());
+        self.health.joined(self.assignment.len());
+        Ok(())
+    }
+
+    /// The group wants partitions back. Nothing more of them is admitted or released from now on;
+    /// what was released is waited for, and committed; the rest was never published, so its next
+    /// owner publishes it for the first time.
+    pub(super) fn revoke(&mut self, partitions: TopicPartitionList) {
+        // Assigned and revoked before it was begun: nothing to wait for.
+        self.beginning.clear();
+        for element in partitions.elements() {
+            if let Some(owned) = self.assignment.get_mut(element.topic(), element.partition()) {
+                owned.closing = true;
+            }
+        }
+        let deadline = Instant::now() + self.settings.limits.drain_timeout;
+        self.revocation = Some(Revocation { partitions, deadline });
+    }
+
+    /// Gives revoked partitions up once nothing of theirs is unconfirmed or uncommitted.
+    pub(super) fn advance_revocation(&mut self) -> Result<(), RunError> {
+        let Some(revocation) = &self.revocation else { return Ok(()) };
+        let in_time = Instant::now() < revocation.deadline;
+        let closing = || self.assignment.iter().filter(|o| o.closing);
+        let undelivered: usize = closing().map(|o| o.ledger.undelivered()).sum();
+        let uncommitted = closing().any(|o| o.ledger.committable().is_some_and(|n| Some(n) != o.committed));
+        if in_time && (undelivered > 0 || uncommitted || self.commit_under_way) {
+            if undelivered == 0 && !self.commit_under_way {
+                self.commit()?;
+            }
+            return Ok(());
+        }
+        if !in_time {
+            tracing::warn!(
+                undelivered,
+                "the drain deadline passed while giving up partitions; their next owner repeats these records"
+            );
+        }
+        if let Some(Revocation { partitions, .. }) = self.revocation.take() {
+            self.part_with(&partitions, "revoked")?;
+        }
+        Ok(())
+    }
+
+    /// The partitions are somebody else's already: commit nothing, drop what comes back.
+    pub(super) fn lose(&mut self, partitions: &TopicPartitionList) -> Result<(), RunError> {
+        self.beginning.clear();
+        self.revocation = None;
+        tracing::warn!(
+            partitions = partitions.count(),
+            "partitions were lost (no heartbeat in time?); what was in flight is dropped, their next owner repeats it"
+        );
+        self.part_with(partitions, "lost")
+    }
+
+    fn part_with(&mut self, partitions: &TopicPartitionList, how: &'static str) -> Result<(), RunError> {
+        for element in partitions.elements() {
+            self.assignment.remove(element.topic(), element.partition());
+            self.metrics.forget_partition(element.topic(), element.partition());
+        }
+        if let Err(error) = give_up(&self.consumer, partitions) {
+            // As when an assignment was lost before it was begun: then there is nothing of it to
+            // take out, and giving up everything is what the group expects.
+            tracing::warn!(%error, "these partitions could not be given up by name; giving up all");
+            self.consumer
+                .unassign()
+                .map_err(|source| RunError::Call { what: "giving up partitions", source })?;
+            for owned in self.assignment.clear() {
+                self.metrics.forget_partition(&owned.topic, owned.partition);
+            }
+        }
+        tracing::info!(partitions = partitions.count(), owned = self.assignment.len(), "{how}");
+        self.metrics.rebalance(how, partitions.count());
+        self.health.joined(self.assignment.len());
+        Ok(())
+    }
+
+    /// librdkafka says that some offset is gone, not which, and stops reading that partition.
+    /// `input.on_gap` decides what then. Tried again at every turn until the cluster answers.
+    pub(super) fn close_gaps(&mut self) -> Result<(), RunError> {
+        if !std::mem::take(&mut self.gap_reported) {
+            return Ok(());
+        }
+        let mut positions = Vec::new();
+        let mut any = false;
+        for owned in self.assignment.iter() {
+            let (topic, partition) = (owned.topic.clone(), owned.partition);
+            match start::gap(&self.consumer, &topic, partition, owned.position) {
+                Ok(None) => positions.push((topic, partition, owned.position)),
+                Ok(Some(gap)) => {
+                    any = true;
+                    positions.push((topic.clone(), partition, self.past_gap(&topic, partition, &gap)?));
+                }
+                Err(error) => {
+                    self.gap_reported = true;
+                    return self.not_now(error);
+                }
+            }
+        }
+        // No gap after all (a leader that was behind for a moment): every position is sought
+        // again, because the partition that was reported no longer reads by itself.
+        for (topic, partition, position) in positions {
+            let Some(owned) = self.assignment.get_mut(&topic, partition) else { continue };
+            if any && owned.position == position {
+                continue;
+            }
+            owned.position = position;
+            self.consumer
+                .seek(&topic, partition, KafkaOffset::Offset(position.raw()), SEEK_PATIENCE)
+                .map_err(|source| RunError::Call { what: "going on after a gap", source })?;
+        }
+        Ok(())
+    }
+
+    fn past_gap(&self, topic: &str, partition: i32, gap: &Gap) -> Result<NextOffset, RunError> {
+        let Gap { position, low, high } = *gap;
+        if self.settings.input.on_gap == OnGap::Fail {
+            let topic = topic.to_owned();
+            return Err(RunError::OffsetGap { topic, partition, position, low, high });
+        }
+        tracing::warn!(
+            topic,
+            partition,
+            position,
+            low,
+            "records are gone; going on with the oldest there is"
+        );
+        self.metrics.gap(topic, partition, (low - position).max(0));
+        Ok(NextOffset::new(low))
+    }
+}

@@ -1,0 +1,447 @@
+//! The loop of the thread that owns Kafka. Each turn: take up what the group said, settle what
+//! the stages finished, publish it in order, count what was delivered, commit, pause or resume,
+//! and read on.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use rdkafka::TopicPartitionList;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+
+use super::assignment::{Assignment, Ready};
+use super::context::{ConsumerEvents, Event, InFlight};
+use super::error::{RunError, consumer_fate};
+use super::publish::Publisher;
+use super::rebalance::Revocation;
+use super::{client, source, start};
+use crate::config::Settings;
+use crate::fate::Fate;
+use crate::model::Loaded;
+use crate::pipeline::Stages;
+use crate::record::{NextOffset, Offset, Outcome, Stamps, Tracked};
+use crate::sequencer::TicketError;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Health, Metrics, extract};
+
+/// Records read in one turn before the rest of the loop gets its own.
+const READ_AT_ONCE: usize = 256;
+/// How long a turn waits for records: short while results may come back, longer while idle.
+const WAIT_BUSY: Duration = Duration::from_millis(1);
+const WAIT_IDLE: Duration = Duration::from_millis(50);
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// A partition whose oldest record is older than this is reported.
+const STALL_AFTER: Duration = Duration::from_secs(60);
+/// Of the drain deadline, the part that is left for delivery reports and the commit.
+const CONFIRM_SHARE: u32 = 5;
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Records admitted.
+    pub read: u64,
+    /// Delivered to the output topic with a result.
+    pub enriched: u64,
+    /// Delivered to the output topic as they were.
+    pub passed: u64,
+    /// Delivered to the dead-letter topic.
+    pub dead: u64,
+}
+
+/// The thread's state.
+pub(super) struct Worker {
+    pub(super) settings: Settings,
+    pub(super) consumer: BaseConsumer<ConsumerEvents>,
+    pub(super) publisher: Publisher,
+    pub(super) assignment: Assignment,
+    pub(super) metrics: Metrics,
+    pub(super) health: Health,
+    /// Assigned by the group, not begun yet: the cluster has not told where.
+    pub(super) beginning: Vec<TopicPartitionList>,
+    pub(super) revocation: Option<Revocation>,
+    /// Some offset is gone, and the cluster has not told yet which.
+    pub(super) gap_reported: bool,
+    /// Asked to stop: nothing is begun or read any more.
+    pub(super) draining: bool,
+    stages: Stages,
+    commit_interval: Duration,
+    last_commit: Instant,
+    pub(super) commit_under_way: bool,
+    last_observed: Instant,
+    pub(super) summary: Summary,
+}
+
+/// Runs a pipeline until `shutdown` is requested or something stops it. Blocks; give it a thread
+/// of its own. Must be called inside a tokio runtime (the batcher is a task of it).
+pub fn run(
+    settings: Settings,
+    loaded: Loaded,
+    metrics: Metrics,
+    health: Health,
+    shutdown: &Shutdown,
+) -> Result<Summary, RunError> {
+    let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
+    let output = settings.output.topic.as_ref().ok_or(RunError::Missing("output.topic"))?;
+    let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
+    let publisher = Publisher::start(
+        &client::producer_config(kafka),
+        &kafka.bootstrap_servers,
+        output,
+        &dead.topic,
+        settings.output.partition,
+    )?;
+    let mut config = client::consumer_config(kafka);
+    if config.get("statistics.interval.ms").is_none() {
+        config.set("statistics.interval.ms", "5000");
+    }
+    let consumer =
+        BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
+    let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(RunError::Client)?;
+    let stages = Stages::start(&settings, loaded, &metrics)?;
+    let mut worker = Worker {
+        assignment: Assignment::new(&settings.limits),
+        commit_interval: kafka.commit_interval,
+        settings,
+        consumer,
+        publisher,
+        metrics,
+        health,
+        beginning: Vec::new(),
+        revocation: None,
+        gap_reported: false,
+        draining: false,
+        stages,
+        last_commit: Instant::now(),
+        commit_under_way: false,
+        last_observed: Instant::now(),
+        summary: Summary::default(),
+    };
+    let ended = worker.serve(shutdown);
+    worker.health.left();
+    let ended = ended.and_then(|()| worker.drain()).or_else(|error| worker.salvage(error));
+    let summary = worker.leave();
+    ended.map(|()| summary)
+}
+
+impl Worker {
+    fn serve(&mut self, shutdown: &Shutdown) -> Result<(), RunError> {
+        while !shutdown.is_requested() {
+            self.turn()?;
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    /// Everything but reading.
+    fn turn(&mut self) -> Result<(), RunError> {
+        if let Some(fault) = self.stages.take_fault() {
+            return Err(fault.into());
+        }
+        while let Some(event) = self.consumer.context().take() {
+            self.heed(event)?;
+        }
+        self.begin_assigned()?;
+        self.close_gaps()?;
+        self.settle()?;
+        self.publisher.poll()?;
+        self.count_delivered()?;
+        self.advance_revocation()?;
+        if self.last_commit.elapsed() >= self.commit_interval {
+            self.commit()?;
+        }
+        self.regulate()?;
+        self.observe();
+        Ok(())
+    }
+
+    fn heed(&mut self, event: Event) -> Result<(), RunError> {
+        match event {
+            Event::Assign(partitions) => self.beginning.push(partitions),
+            Event::Revoke(partitions) => self.revoke(partitions),
+            Event::Lost(partitions) => self.lose(&partitions)?,
+            Event::Committed(result) => self.on_committed(result)?,
+            Event::Statistics(statistics) => {
+                for (topic, figures) in &statistics.topics {
+                    for (partition, figures) in &figures.partitions {
+                        if let Some(owned) = self.assignment.get_mut(topic, *partition) {
+                            owned.end = Some(figures.ls_offset).filter(|end| *end >= 0);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Outcomes into their lines, and what is in order on to the producer.
+    fn settle(&mut self) -> Result<(), RunError> {
+        while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
+            self.metrics.settled(&outcome, &stamps);
+            let Stamps { admitted, .. } = stamps;
+            let ready = Ready { outcome, admitted, settled: Instant::now() };
+            match self.assignment.settle(ticket, ready) {
+                Ok(()) => {}
+                Err(TicketError::Stale) => self.metrics.stale(),
+                Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
+            }
+            while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
+                let Ready { outcome, admitted, settled } = ready;
+                self.publisher.publish(InFlight { ticket, outcome, admitted, settled })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_delivered(&mut self) -> Result<(), RunError> {
+        while let Some(write) = self.publisher.next_delivery()? {
+            let (record, count) = match &write.outcome {
+                Outcome::Enriched { record, .. } => (record, &mut self.summary.enriched),
+                Outcome::PassThrough { record, .. } => (record, &mut self.summary.passed),
+                Outcome::DeadLetter { record, .. } => (record, &mut self.summary.dead),
+            };
+            *count += 1;
+            self.metrics.delivered(write.admitted, write.settled, record.timestamp);
+            // Stale: written, then the partition was lost; its next owner writes it again.
+            if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
+                tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the group how far we are. One commit at a time.
+    pub(super) fn commit(&mut self) -> Result<(), RunError> {
+        if self.commit_under_way {
+            return Ok(());
+        }
+        self.last_commit = Instant::now();
+        let offsets = self.assignment.begin_commit();
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let list = list(offsets.iter().map(|(t, p, next)| (t.as_ref(), *p, Some(*next))))?;
+        match self.consumer.commit(&list, CommitMode::Async) {
+            Ok(()) => self.commit_under_way = true,
+            Err(error) => self.on_committed(Err(error))?,
+        }
+        Ok(())
+    }
+
+    fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
+        self.commit_under_way = false;
+        let code = result.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let ok = result.is_ok();
+        self.assignment.committed(ok);
+        self.metrics.commit(ok);
+        match code {
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            Some(code) => {
+                tracing::warn!(%code, "offsets were not committed; trying again at the next turn");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn regulate(&mut self) -> Result<(), RunError> {
+        let (pause, resume) = self.assignment.flow();
+        let call = |what| move |source| RunError::Call { what, source };
+        if !pause.is_empty() {
+            let list = list(pause.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
+            self.consumer.pause(&list).map_err(call("pausing partitions"))?;
+        }
+        if !resume.is_empty() {
+            let list = list(resume.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
+            self.consumer.resume(&list).map_err(call("resuming partitions"))?;
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self) {
+        if self.last_observed.elapsed() < OBSERVE_EVERY {
+            return;
+        }
+        self.last_observed = Instant::now();
+        let (records, bytes) = self.assignment.in_flight();
+        self.metrics.in_flight(records, bytes);
+        let paused = self.assignment.iter().filter(|o| o.paused).count();
+        self.metrics.assignment(self.assignment.len(), paused);
+        for owned in self.assignment.iter() {
+            let done = owned.ledger.committable().or(owned.committed).unwrap_or(owned.position);
+            let lag = owned.end.map(|end| (end - done.raw()).max(0));
+            let oldest = owned.ledger.oldest().map(|t| t.elapsed());
+            self.metrics.partition(&owned.topic, owned.partition, lag, oldest);
+        }
+        if let Some(oldest) = self.assignment.oldest().filter(|age| *age > STALL_AFTER) {
+            let seconds = oldest.as_secs();
+            tracing::warn!(seconds, "a partition stands still: its oldest record is not settled");
+        }
+    }
+
+    /// Reads what is there, and admits it.
+    fn read(&mut self) -> Result<(), RunError> {
+        let mut wait = match self.assignment.in_flight().0 {
+            0 if self.beginning.is_empty() && self.revocation.is_none() => WAIT_IDLE,
+            _ => WAIT_BUSY,
+        };
+        for _ in 0..READ_AT_ONCE {
+            let (record, ticket) = match self.consumer.poll(wait) {
+                None => break,
+                Some(Err(error)) => {
+                    self.on_consumer_error(error)?;
+                    break;
+                }
+                Some(Ok(message)) => {
+                    use rdkafka::Message;
+                    let (topic, partition) = (message.topic(), message.partition());
+                    // Not ours (any more): whoever owns it reads it.
+                    let Some(name) = self.assignment.topic_name(topic) else { continue };
+                    let record = source::record(&message, name);
+                    let offset = Offset::new(message.offset());
+                    let Some(ticket) = self.assignment.admit(topic, partition, offset, record.size()) else {
+                        continue;
+                    };
+                    (record, ticket)
+                }
+            };
+            self.summary.read += 1;
+            self.metrics.admitted(&record);
+            let trace = extract(&record.headers);
+            self.stages.submit(Tracked::new(ticket, trace, record))?;
+            self.regulate()?;
+            if self.consumer.context().any() {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn on_consumer_error(&mut self, error: KafkaError) -> Result<(), RunError> {
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            let detail = self.consumer.client().fatal_error().map(|(_, d)| d).unwrap_or_default();
+            return Err(RunError::ClientFatal { code, detail });
+        }
+        match error.rdkafka_error_code() {
+            Some(code) if start::is_gap(code) => {
+                self.gap_reported = true;
+                Ok(())
+            }
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                tracing::warn!(topics = ?self.settings.input.topics, "an input topic is not there (yet); waiting for it");
+                Ok(())
+            }
+            _ => {
+                tracing::warn!(%error, "kafka consumer; librdkafka tries again");
+                Ok(())
+            }
+        }
+    }
+
+    /// SIGTERM: nothing more is read; what is in flight is finished, published and committed.
+    /// Near the deadline nothing more is published, so that what was can still be confirmed:
+    /// what is left unpublished is simply read again by the next owner.
+    fn drain(&mut self) -> Result<(), RunError> {
+        self.draining = true;
+        let patience = self.settings.limits.drain_timeout;
+        let started = Instant::now();
+        let stop_publishing = patience - patience / CONFIRM_SHARE;
+        tracing::info!(in_flight = self.assignment.in_flight().0, "draining");
+        let all: Vec<_> = self.assignment.iter().map(|o| (o.topic.clone(), o.partition)).collect();
+        if !all.is_empty() {
+            // Only to spare the brokers; `read` is not called any more.
+            let _ = self.consumer.pause(&list(all.iter().map(|(t, p)| (t.as_ref(), *p, None)))?);
+        }
+        loop {
+            self.turn_closing()?;
+            let left = self.assignment.in_flight().0;
+            let closing = started.elapsed() >= stop_publishing;
+            if closing {
+                self.assignment.iter_mut().for_each(|o| o.closing = true);
+            }
+            if (left == 0 || closing) && self.assignment.undelivered() == 0 {
+                self.commit()?;
+                if !self.commit_under_way && self.assignment.uncommitted() == 0 {
+                    if left > 0 {
+                        tracing::info!(left, "left for the next owner; nothing of it was published");
+                    }
+                    return Ok(());
+                }
+            }
+            if started.elapsed() >= patience {
+                let unconfirmed = self.assignment.undelivered().max(self.assignment.uncommitted());
+                return Err(RunError::DrainDeadline { unconfirmed });
+            }
+        }
+    }
+
+    /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
+    fn turn_closing(&mut self) -> Result<(), RunError> {
+        self.turn()?;
+        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
+            tracing::debug!(%error, "kafka consumer, while draining");
+        }
+        Ok(())
+    }
+
+    /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
+    fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
+        if matches!(error, RunError::DrainDeadline { .. } | RunError::Refused(_)) {
+            return Err(error);
+        }
+        let until = Instant::now() + Duration::from_secs(2);
+        while self.assignment.undelivered() > 0 && Instant::now() < until {
+            if self.publisher.poll().and_then(|()| self.count_delivered()).is_err() {
+                break;
+            }
+            let _ = self.consumer.poll(WAIT_BUSY);
+        }
+        let _ = self.commit();
+        while self.commit_under_way && Instant::now() < until {
+            let _ = self.consumer.poll(WAIT_BUSY);
+            while let Some(event) = self.consumer.context().take() {
+                if let Event::Committed(result) = event {
+                    let _ = self.on_committed(result);
+                }
+            }
+        }
+        Err(error)
+    }
+
+    /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
+    /// deadline; the process ends either way.
+    fn leave(self) -> Summary {
+        let Self { consumer, mut stages, summary, .. } = self;
+        stages.close();
+        consumer.context().close();
+        let (left, wait) = bounded::<()>(0);
+        let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
+            drop(consumer);
+            drop(left);
+        });
+        if closing.is_ok() && wait.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                "leaving the group takes too long; its other members wait for the session time-out"
+            );
+        }
+        summary
+    }
+}
+
+/// A list for librdkafka.
+pub(super) fn list<'a>(
+    partitions: impl Iterator<Item = (&'a str, i32, Option<NextOffset>)>,
+) -> Result<TopicPartitionList, RunError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in partitions {
+        let offset = offset.map_or(KafkaOffset::Invalid, |next| KafkaOffset::Offset(next.raw()));
+        list.add_partition_offset(topic, partition, offset)
+            .map_err(|source| RunError::Call { what: "naming a partition", source })?;
+    }
+    Ok(list)
+}

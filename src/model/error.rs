@@ -1,0 +1,155 @@
+//! What can go wrong with a model: when it is loaded, and when it runs.
+
+use super::{Attempt, PackageError, RuntimeError};
+use crate::fate::Fate;
+use crate::text::TokenizeError;
+
+/// A model that cannot be loaded. Always fatal; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The folder.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The library.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizeError),
+    /// Neither the provider nor a fallback.
+    #[error("no execution provider could be had: {}. To do: {advice}", reasons(attempts))]
+    Provider {
+        /// In the order in which they were tried.
+        attempts: Vec<Attempt>,
+        /// For the provider that was asked for first.
+        advice: &'static str,
+    },
+    /// The first session came up, a later one did not.
+    #[error("session {number} of the model could not be made: {reason}. Fewer `model.sessions` need less memory")]
+    Session {
+        /// Counted from 1.
+        number: usize,
+        /// ONNX Runtime's words.
+        reason: String,
+    },
+    /// The graph wants something that we do not know.
+    #[error("the graph wants an input {0:?}; known are input_ids, attention_mask and token_type_ids: export the model as a text classifier")]
+    UnknownInput(String),
+    /// The graph takes no tokens.
+    #[error("the graph has no input input_ids: export the model as a text classifier")]
+    NoIds,
+    /// Not integers.
+    #[error("the graph's input {name} is {dtype}; it must be int64 or int32")]
+    InputType {
+        /// The input.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// Not a classifier.
+    #[error("the graph has no output logits of [batch, labels] (it has {}): export the model as a text classifier", .0.join(", "))]
+    NoLogits(Vec<String>),
+    /// Not single precision.
+    #[error("the graph's output {name} is {dtype}; it must be float32 (fp16 converters have an option to keep inputs and outputs)")]
+    OutputType {
+        /// The output.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// The labels are not those of the graph.
+    #[error("the graph's output {name} has {width} columns, config.json names {labels} labels")]
+    Width {
+        /// The output.
+        name: String,
+        /// Of the graph.
+        width: i64,
+        /// Of the configuration.
+        labels: usize,
+    },
+    /// It loads, but does not run.
+    #[error("the model failed on its first text: {0}")]
+    WarmUp(#[source] InferError),
+}
+
+fn reasons(attempts: &[Attempt]) -> String {
+    attempts.iter().map(Attempt::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl ModelError {
+    /// Always: there is no worker without its model.
+    pub fn fate(&self) -> Fate {
+        Fate::Fatal
+    }
+}
+
+/// A failed inference: none of the batch was answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferError {
+    /// The run failed. One of the batch may be the culprit: split it.
+    #[error("the model failed: {0}")]
+    Run(String),
+    /// A sequence without tokens has no answer.
+    #[error("a text came out as no token at all")]
+    NoTokens,
+    /// For now.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// The device is gone until the process starts anew.
+    #[error("the device failed: {0}")]
+    Device(String),
+    /// The answer is not one row of logits per sequence.
+    #[error("the model answered with shape {found:?} instead of [{rows}, {labels}]")]
+    Shape {
+        /// Empty: no answer at all.
+        found: Vec<i64>,
+        /// Sequences in the batch.
+        rows: usize,
+        /// Labels of the package.
+        labels: usize,
+    },
+}
+
+impl InferError {
+    /// Classifies ONNX Runtime's error, which has codes too coarse for it: by its words.
+    pub(super) fn run(error: &ort::Error) -> Self {
+        Self::classify(error.message())
+    }
+
+    fn classify(message: &str) -> Self {
+        const MEMORY: [&str; 5] =
+            ["Failed to allocate memory", "bad_alloc", "bad allocation", "out of memory", "OUT_OF_MEMORY"];
+        const DEVICE: [&str; 4] = ["CUDA failure", "CUDA error", "CUBLAS failure", "CUDNN failure"];
+        let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        let message = message.trim_end().to_owned();
+        match () {
+            () if has(&MEMORY) => Self::OutOfMemory(message),
+            () if has(&DEVICE) => Self::Device(message),
+            () => Self::Run(message),
+        }
+    }
+
+    /// `Poison` of a batch means that one of it may be: split it until the culprit stands alone.
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Run(_) | Self::NoTokens => Fate::Poison,
+            Self::OutOfMemory(_) => Fate::Transient,
+            Self::Device(_) | Self::Shape { .. } => Fate::Fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fates_follow_from_what_the_runtime_says() {
+        let fate = |message| InferError::classify(message).fate();
+        assert_eq!(fate("Non-zero status code returned while running Gather node."), Fate::Poison);
+        assert_eq!(fate("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"), Fate::Transient);
+        assert_eq!(fate("CUDA failure 2: out of memory ; GPU=0"), Fate::Transient);
+        assert_eq!(fate("CUDA failure 700: an illegal memory access was encountered"), Fate::Fatal);
+        assert_eq!(InferError::Shape { found: vec![1], rows: 1, labels: 2 }.fate(), Fate::Fatal);
+    }
+}

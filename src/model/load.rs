@@ -1,0 +1,107 @@
+//! Package, library and provider to warm sessions. The provider is chosen once, for all sessions.
+
+use std::iter;
+use std::sync::Arc;
+
+use ort::environment::Environment;
+
+use super::package::Package;
+use super::providers::{self, Attempt};
+use super::session::OrtSession;
+use super::{Infer, InferError, Loaded, ModelError, Receipt, runtime};
+use crate::config::settings;
+use crate::config::settings::Provider;
+use crate::text::{TextTokenizer, TokenCount, Tokens};
+
+/// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
+/// that was asked for, or on the first of `fallback` that works.
+pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
+    let package = Arc::new(Package::open(&settings.path)?);
+    let longest = settings.max_length.map_or(package.max_length, |max| max.get());
+    let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest)?, longest);
+    let loader = Loader { environment: runtime::environment(settings.library.as_deref())?, settings, package: &package, warm_up };
+
+    let (provider, first) = loader.first()?;
+    let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
+    for number in 2..=settings.sessions.get() {
+        let session = loader.session(provider).map_err(|failure| match failure {
+            Failure::Provider(reason) => ModelError::Session { number, reason },
+            Failure::Model(error) => error,
+        })?;
+        sessions.push(Box::new(session));
+    }
+    let receipt = Receipt {
+        model: package.name.clone(),
+        digest: package.digest.clone(),
+        precision: package.precision.clone(),
+        provider: provider.kind.as_str(),
+        batch_invariant: package.batch_invariant,
+    };
+    Ok(Loaded { package, sessions, receipt })
+}
+
+/// A plain text, and the longest sequence there can be: what the package says it takes, it takes.
+fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
+    let plain = tokenizer.tokenize("A first text, so that the first record does not wait.").ok();
+    let long = plain.as_ref().filter(|t| !t.ids.is_empty()).map(|tokens| {
+        let ids = tokens.ids.iter().copied().cycle().take(longest).collect();
+        Tokens { ids, count: TokenCount { used: longest, seen: longest } }
+    });
+    plain.into_iter().chain(long).collect()
+}
+
+/// Why there is no session: another provider may help, or not.
+enum Failure {
+    Provider(String),
+    Model(ModelError),
+}
+
+struct Loader<'a> {
+    environment: Environment,
+    settings: &'a settings::Model,
+    package: &'a Package,
+    warm_up: Vec<Tokens>,
+}
+
+impl<'a> Loader<'a> {
+    /// The first session, on the first provider that works.
+    fn first(&self) -> Result<(&'a Provider, OrtSession), ModelError> {
+        let asked = &self.settings.provider;
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for provider in iter::once(asked).chain(&self.settings.fallback) {
+            match self.session(provider) {
+                Ok(session) => {
+                    if let Some(failed) = attempts.last() {
+                        tracing::warn!(
+                            asked = asked.kind.as_str(),
+                            provider = provider.kind.as_str(),
+                            reason = failed.reason,
+                            "FALLBACK: the execution provider that was asked for cannot be had; all sessions run on another",
+                        );
+                    }
+                    return Ok((provider, session));
+                }
+                Err(Failure::Model(error)) => return Err(error),
+                Err(Failure::Provider(reason)) => attempts.push(Attempt { kind: provider.kind, reason }),
+            }
+        }
+        Err(ModelError::Provider { attempts, advice: providers::advice(asked.kind) })
+    }
+
+    /// One warm session.
+    fn session(&self, provider: &Provider) -> Result<OrtSession, Failure> {
+        let failed = |e: ort::Error| Failure::Provider(e.to_string());
+        let mut builder = providers::builder(&self.environment, self.settings, provider).map_err(failed)?;
+        let session = builder.commit_from_file(&self.package.model_file).map_err(failed)?;
+        let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
+        for tokens in &self.warm_up {
+            match session.infer(&[tokens]) {
+                Ok(_) => {}
+                Err(error @ InferError::Shape { .. }) => return Err(Failure::Model(ModelError::WarmUp(error))),
+                // A device may take a graph and then fail to run it.
+                Err(error) => return Err(Failure::Provider(ModelError::WarmUp(error).to_string())),
+            }
+        }
+        Ok(session)
+    }
+}

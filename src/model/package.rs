@@ -1,0 +1,301 @@
+//! A model package: a folder as Hugging Face users know it, read and verified as a whole before
+//! anything of it is loaded.
+//!
+//! ```text
+//! config.json  tokenizer.json  [tokenizer_config.json]  [manifest.json]
+//! model.onnx or onnx/model.onnx  [and the external data that it names]
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::labels::{Config, LabelsError, TokenizerConfig};
+use super::manifest::{self, Difference, Manifest};
+use super::onnx::{self, Facts, Port};
+use super::{hashing, tasks};
+
+/// A verified package: what the worker needs to know of it, and the digest that it signs with.
+#[derive(Debug)]
+pub struct Package {
+    /// From the manifest, or the folder's name.
+    pub name: String,
+    /// `sha256:` and 64 hex digits, over the files that were loaded.
+    pub digest: String,
+    /// Of the arithmetic: `fp32`, `int8`, …
+    pub precision: String,
+    /// Longest sequence, special tokens included.
+    pub max_length: usize,
+    /// `id2label`, in order of index.
+    pub labels: Vec<String>,
+    /// How logits become scores.
+    pub activation: tasks::Activation,
+    /// A text's result does not depend on what it is batched with.
+    pub batch_invariant: bool,
+    /// Fills a batch up.
+    pub pad_id: u32,
+    /// What the graph must be fed.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// The graph.
+    pub model_file: PathBuf,
+    /// `tokenizer.json`, as it was hashed.
+    pub tokenizer: Vec<u8>,
+    /// Every file that is loaded, by its path inside the package.
+    pub files: BTreeMap<String, FileDigest>,
+    /// `None`: the package has no manifest, so that nothing vouches for its files.
+    pub manifest: Option<Manifest>,
+}
+
+/// One file of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDigest {
+    /// In bytes.
+    pub size: u64,
+    /// In hex.
+    pub sha256: String,
+}
+
+/// Why a folder is not a package that we load. Always fatal; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// No such folder.
+    #[error("{0} is not a folder: `model.path` names the folder that holds config.json, tokenizer.json and model.onnx")]
+    NotAFolder(PathBuf),
+    /// A required file is not there.
+    #[error("{dir} has no {file}: put it there (a Hugging Face export has it)", dir = dir.display())]
+    Missing {
+        /// The package.
+        dir: PathBuf,
+        /// What is missing.
+        file: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{file} cannot be read", file = file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A JSON file is not what it should be.
+    #[error("{file} is not as expected", file = file.display())]
+    Json {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Not an ONNX graph.
+    #[error("{file} is not a readable ONNX graph: export or copy it again", file = file.display())]
+    Onnx {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// External data that leads out of the folder.
+    #[error(
+        "{file} wants external data from {location:?}, which is not a file inside the package: copy the data into the folder beside the graph (no links, no `..`)",
+        file = file.display()
+    )]
+    External {
+        /// The graph.
+        file: PathBuf,
+        /// As the graph has it.
+        location: String,
+    },
+    /// The manifest and the folder differ.
+    #[error("{dir} is not as its manifest.json says: {}. Restore the files, or make the manifest anew", list(differences), dir = dir.display())]
+    Manifest {
+        /// The package.
+        dir: PathBuf,
+        /// All of them.
+        differences: Vec<Difference>,
+    },
+    /// The configuration does not describe a classifier.
+    #[error("{file}: {source}", file = file.display())]
+    Labels {
+        /// `config.json`.
+        file: PathBuf,
+        /// Why.
+        source: LabelsError,
+    },
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Package {
+    /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
+    pub fn open(dir: &Path) -> Result<Self, PackageError> {
+        if !dir.is_dir() {
+            return Err(PackageError::NotAFolder(dir.to_owned()));
+        }
+        let mut reader = Reader { dir, files: BTreeMap::new() };
+        let config: Config = reader.json("config.json")?.ok_or_else(|| reader.missing("config.json"))?;
+        let tokenizer = reader.bytes("tokenizer.json")?.ok_or_else(|| reader.missing("tokenizer.json"))?;
+        let limits: TokenizerConfig = reader.json("tokenizer_config.json")?.unwrap_or_default();
+        let (model_file, facts) = reader.graph()?;
+        let files = reader.files;
+
+        let manifest = read_manifest(dir)?;
+        if let Some(manifest) = &manifest {
+            let loaded = files.iter().map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
+            let differences = manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1));
+            if !differences.is_empty() {
+                return Err(PackageError::Manifest { dir: dir.to_owned(), differences });
+            }
+        }
+
+        let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
+        let labels = config.labels(width(&facts)).map_err(labelled)?;
+        let said = manifest.as_ref();
+        Ok(Self {
+            name: said.and_then(|m| m.name.clone()).unwrap_or_else(|| folder_name(dir)),
+            digest: digest(&files),
+            precision: said.and_then(|m| m.precision.clone()).unwrap_or_else(|| precision(&facts).to_owned()),
+            batch_invariant: said.and_then(|m| m.batch_invariant).unwrap_or_else(|| batch_invariant(&facts)),
+            max_length: config.max_length(&limits).map_err(labelled)?,
+            activation: config.activation(labels.len()).map_err(labelled)?,
+            labels,
+            pad_id: config.pad_id(),
+            inputs: facts.inputs,
+            outputs: facts.outputs,
+            model_file,
+            tokenizer,
+            files,
+            manifest,
+        })
+    }
+}
+
+/// Reads a package's files, and keeps the digest of each.
+struct Reader<'a> {
+    dir: &'a Path,
+    files: BTreeMap<String, FileDigest>,
+}
+
+impl Reader<'_> {
+    fn missing(&self, file: &'static str) -> PackageError {
+        PackageError::Missing { dir: self.dir.to_owned(), file }
+    }
+
+    /// `None`: not there.
+    fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, PackageError> {
+        let Some(bytes) = read(&self.dir.join(name))? else { return Ok(None) };
+        let digest = FileDigest { size: bytes.len() as u64, sha256: hashing::hash_bytes(&bytes) };
+        self.files.insert(name.to_owned(), digest);
+        Ok(Some(bytes))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, PackageError> {
+        let Some(bytes) = self.bytes(name)? else { return Ok(None) };
+        parse(self.dir.join(name), &bytes).map(Some)
+    }
+
+    /// The graph and all files that it draws on.
+    fn graph(&mut self) -> Result<(PathBuf, Facts), PackageError> {
+        let name = ["model.onnx", "onnx/model.onnx"]
+            .into_iter()
+            .find(|name| self.dir.join(name).is_file())
+            .ok_or_else(|| self.missing("model.onnx (nor onnx/model.onnx)"))?;
+        let file = self.dir.join(name);
+        let (facts, size, sha256) =
+            onnx::read(&file).map_err(|source| PackageError::Onnx { file: file.clone(), source })?;
+        self.files.insert(name.to_owned(), FileDigest { size, sha256 });
+        let folder = name.strip_suffix("model.onnx").unwrap_or_default();
+        for location in &facts.external {
+            self.external(&file, folder, location)?;
+        }
+        Ok((file, facts))
+    }
+
+    /// External data: relative to the graph's folder, and really inside the package.
+    fn external(&mut self, graph: &Path, folder: &str, location: &str) -> Result<(), PackageError> {
+        let refused = || PackageError::External { file: graph.to_owned(), location: location.to_owned() };
+        // A location that begins with `*/` is ONNX Runtime's way to name memory, not a file.
+        let plain = location.trim_start_matches("./");
+        if !manifest::inside(plain) || plain.starts_with('*') {
+            return Err(refused());
+        }
+        let name = format!("{folder}{plain}");
+        let path = self.dir.join(&name);
+        let unreadable = |source| PackageError::Unreadable { file: path.clone(), source };
+        if !path.exists() {
+            return Err(unreadable(io::ErrorKind::NotFound.into()));
+        }
+        let (real, home) = (path.canonicalize(), self.dir.canonicalize());
+        if !real.map_err(unreadable)?.starts_with(home.map_err(unreadable)?) {
+            return Err(refused());
+        }
+        let (size, sha256) = hashing::hash(&path).map_err(unreadable)?;
+        self.files.insert(name, FileDigest { size, sha256 });
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, PackageError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(PackageError::Unreadable { file: path.to_owned(), source }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(file: PathBuf, bytes: &[u8]) -> Result<T, PackageError> {
+    serde_json::from_slice(bytes).map_err(|source| PackageError::Json { file, source })
+}
+
+fn read_manifest(dir: &Path) -> Result<Option<Manifest>, PackageError> {
+    let path = dir.join("manifest.json");
+    let Some(bytes) = read(&path)? else { return Ok(None) };
+    parse(path, &bytes).map(Some)
+}
+
+fn folder_name(dir: &Path) -> String {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    real.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// sha256 over the lines `name NUL hex NEWLINE` of all loaded files, sorted by name.
+fn digest(files: &BTreeMap<String, FileDigest>) -> String {
+    let lines: String = files.iter().map(|(name, file)| format!("{name}\0{}\n", file.sha256)).collect();
+    format!("sha256:{}", hashing::hash_bytes(lines.as_bytes()))
+}
+
+/// The width of the classifier's output, where the graph fixes it.
+fn width(facts: &Facts) -> Option<usize> {
+    let port = output(&facts.outputs)?;
+    port.shape.get(1).copied().flatten().and_then(|n| usize::try_from(n).ok())
+}
+
+/// The classifier's output: `logits`, or the first of two dimensions.
+pub(super) fn output(ports: &[Port]) -> Option<&Port> {
+    ports.iter().find(|p| p.name == "logits").or_else(|| ports.iter().find(|p| p.shape.len() == 2))
+}
+
+fn precision(facts: &Facts) -> &'static str {
+    let quantised = |op: &String| {
+        ["MatMulInteger", "ConvInteger", "QLinear", "QGemm", "QAttention", "DynamicQuantize", "QuantizeLinear"]
+            .iter()
+            .any(|start| op.starts_with(start))
+    };
+    match facts.operators.iter().any(quantised) {
+        true => "int8",
+        false if facts.half_arithmetic => "fp16",
+        false => "fp32",
+    }
+}
+
+/// Dynamic quantisation takes its scale from the whole batch.
+fn batch_invariant(facts: &Facts) -> bool {
+    !facts.operators.iter().any(|op| op.starts_with("DynamicQuantize"))
+}

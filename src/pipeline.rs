@@ -1,0 +1,293 @@
+//! Wires the stages: channels, threads, drain order. No logic.
+//!
+//! Records go in through [`Stages::submit`] and come out of [`Stages::outcomes`], each exactly
+//! once and with its ticket, in any order. Closing the way in ([`Stages::close`]) ends the stages
+//! one after the other, each when the one before it is done; then the way out closes too.
+//!
+//! The owner of the edges (Kafka thread, standard input) admits at most
+//! `limits.max_in_flight_records`. The channels at both ends hold that many, so neither the owner
+//! nor the last stage ever waits for the other: there is no circle to dead-lock in.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{self, Batch, Batcher, Slot, infer_isolating};
+use crate::config::Settings;
+use crate::enrich::Enricher;
+use crate::fate::Fate;
+use crate::model::tasks::classify;
+use crate::model::{Infer, InferError, Loaded, Output, Package};
+use crate::record::{DeadLetter, Outcome, Reason, Record, Stage, Tracked};
+use crate::telemetry::Metrics;
+use crate::text::{Decoded, Decoder, TextTokenizer, TokenizeError, Tokens, TrackedWork, Work};
+
+/// Why the stages cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The package's tokenizer does not load, or cannot read a plain word.
+    #[error("the tokenizer does not work: {0}")]
+    Tokenizer(#[from] TokenizeError),
+    /// The model is out of order: not one record's fault.
+    #[error("the model is out of order: {0}")]
+    Model(#[from] InferError),
+    /// A stage ended by a panic. A defect of ours; nothing it held was settled.
+    #[error("stage `{0}` panicked; nothing it held was settled")]
+    Panicked(&'static str),
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// A stage is gone although nobody closed the pipeline.
+    #[error("the stages are closed")]
+    Closed,
+}
+
+impl PipelineError {
+    /// Every one stops the worker.
+    pub fn fate(&self) -> Fate {
+        Fate::Fatal
+    }
+}
+
+/// The running stages, seen from their edges.
+pub struct Stages {
+    input: Option<Sender<Tracked<Record>>>,
+    /// The way out.
+    pub outcomes: Receiver<Tracked<Outcome>>,
+    fault: Fault,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Stages {
+    /// Builds and starts all stages. Must be called inside a tokio runtime: the batcher is a task.
+    pub fn start(settings: &Settings, loaded: Loaded, metrics: &Metrics) -> Result<Self, PipelineError> {
+        let Loaded { package, sessions, receipt } = loaded;
+        let max_length = settings.model.max_length.map_or(package.max_length, usize::from);
+        let tokenizer = TextTokenizer::new(&package, max_length.min(package.max_length))?;
+        let canary = Arc::new(tokenizer.tokenize("ok")?);
+        let enricher = Enricher::new(&settings.output, package.clone(), receipt);
+        let decoder = Decoder::new(&settings.input, &settings.output);
+
+        let in_flight = settings.limits.max_in_flight_records.get();
+        let capacity = settings.batch.max_size.get() * 8;
+        let (input, records) = bounded(in_flight);
+        let (out, outcomes) = bounded(in_flight);
+        let (work_in, work) = mpsc::channel(settings.batch.max_size.get());
+        let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
+        let (answered_in, answered) = bounded(sessions.len().max(1) * 2);
+
+        let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
+        for _ in 0..settings.limits.text_workers.get() {
+            let (decoder, tokenizer) = (decoder.clone(), tokenizer.clone());
+            let (records, work, out) = (records.clone(), work_in.clone(), out.clone());
+            threads.spawn("text", move |_| text_worker(&decoder, &tokenizer, &records, &work, &out))?;
+        }
+        for model in sessions {
+            let (slots, answered) = (slots_in.clone(), answered_in.clone());
+            let (canary, metrics) = (canary.clone(), metrics.clone());
+            threads.spawn("session", move |fault| {
+                if let Err(error) = session(model, &canary, &slots, &answered, &metrics) {
+                    fault.raise(error.into());
+                }
+            })?;
+        }
+        threads.spawn("enrich", move |_| enrich(&package, &enricher, &answered, &out))?;
+        let limits = batch::Limits {
+            max_tokens: settings.batch.max_tokens.get(),
+            max_size: settings.batch.max_size.get(),
+            max_age: settings.batch.max_age,
+        };
+        let fault = threads.fault.clone();
+        tokio::spawn(async move {
+            let batcher = tokio::spawn(Batcher { work, slots, limits, capacity }.run());
+            if batcher.await.is_err_and(|e| e.is_panic()) {
+                fault.raise(PipelineError::Panicked("batcher"));
+            }
+        });
+        Ok(Self { input: Some(input), outcomes, fault: threads.fault, threads: threads.handles })
+    }
+
+    /// Hands an admitted record to the text workers. Does not block while at most
+    /// `max_in_flight_records` are admitted.
+    pub fn submit(&self, record: Tracked<Record>) -> Result<(), PipelineError> {
+        let input = self.input.as_ref().ok_or(PipelineError::Closed)?;
+        input.send(record).map_err(|_| self.take_fault().unwrap_or(PipelineError::Closed))
+    }
+
+    /// No more records come. What is inside is finished; then `outcomes` closes.
+    pub fn close(&mut self) {
+        self.input = None;
+    }
+
+    /// The first thing that went wrong in a stage, if any did. Check it regularly: a stage that is
+    /// gone settles nothing more.
+    pub fn take_fault(&self) -> Option<PipelineError> {
+        self.fault.take()
+    }
+
+    /// Waits for the threads after [`Stages::close`], once `outcomes` has closed.
+    pub fn join(mut self) -> Result<(), PipelineError> {
+        self.close();
+        for thread in self.threads.drain(..) {
+            // A panic was turned into a fault by the thread itself.
+            let _ = thread.join();
+        }
+        self.fault.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Decodes and tokenizes. What needs no model goes straight to the way out.
+fn text_worker(
+    decoder: &Decoder,
+    tokenizer: &TextTokenizer,
+    records: &Receiver<Tracked<Record>>,
+    work: &mpsc::Sender<TrackedWork>,
+    out: &Sender<Tracked<Outcome>>,
+) {
+    for tracked in records {
+        let Tracked { ticket, trace, mut stamps, item: record } = tracked;
+        let result = read(decoder, tokenizer, record);
+        stamps.tokenized = Some(Instant::now());
+        let sent = match result {
+            Ok(item) => work.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok(),
+            Err(item) => out.send(Tracked { ticket, trace, stamps, item }).is_ok(),
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+#[allow(clippy::result_large_err, reason = "an outcome is not an error; it is moved once")]
+fn read(decoder: &Decoder, tokenizer: &TextTokenizer, record: Record) -> Result<Work, Outcome> {
+    let document = match decoder.decode(record) {
+        Ok(Decoded::Document(document)) => document,
+        Ok(Decoded::PassThrough(record, why)) => return Err(Outcome::PassThrough { record, why }),
+        Err((record, error)) => return Err(Outcome::DeadLetter { record, letter: error.letter() }),
+    };
+    match tokenizer.tokenize(&document.text) {
+        Ok(tokens) => Ok(Work { document, tokens }),
+        Err(error) => Err(Outcome::DeadLetter { record: document.record, letter: error.letter() }),
+    }
+}
+
+type Answered = (Batch, Vec<Result<Output, InferError>>);
+
+/// One session: ask for a batch, run it, hand it on.
+fn session(
+    mut model: Box<dyn Infer>,
+    canary: &Tokens,
+    slots: &mpsc::Sender<Slot>,
+    answered: &Sender<Answered>,
+    metrics: &Metrics,
+) -> Result<(), InferError> {
+    loop {
+        let (slot, next) = oneshot::channel();
+        if slots.blocking_send(slot).is_err() {
+            return Ok(());
+        }
+        let Ok(mut batch) = next.blocking_recv() else { return Ok(()) };
+        let started = Instant::now();
+        for work in &mut batch {
+            work.stamps.batched = Some(started);
+        }
+        let sequences: Vec<&Tokens> = batch.iter().map(|w| &w.item.tokens).collect();
+        let real: usize = sequences.iter().map(|t| t.ids.len()).sum();
+        let longest = sequences.iter().map(|t| t.ids.len()).max().unwrap_or(0);
+        let padded = longest * sequences.len();
+        let answers = infer_isolating(model.as_mut(), &sequences, canary, metrics)?;
+        let done = Instant::now();
+        metrics.batch(batch.len(), real, padded, done - started);
+        for work in &mut batch {
+            work.stamps.inferred = Some(done);
+        }
+        if answered.send((batch, answers)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Answers to outcomes. Documents of several parts will wait for each other here.
+fn enrich(
+    package: &Package,
+    enricher: &Enricher,
+    answered: &Receiver<Answered>,
+    out: &Sender<Tracked<Outcome>>,
+) {
+    for (batch, answers) in answered {
+        for (work, answer) in batch.into_iter().zip(answers) {
+            if out.send(work.map(|w| outcome(package, enricher, w, answer))).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn outcome(
+    package: &Package,
+    enricher: &Enricher,
+    work: Work,
+    answer: Result<Output, InferError>,
+) -> Outcome {
+    let letter = |reason, message| DeadLetter { reason, message, stage: Stage::Infer };
+    let letter = match answer {
+        Ok(output) => match classify(&output.logits, package.activation) {
+            Some(prediction) => return enricher.enrich(work.document, work.tokens.count, &prediction),
+            None => letter(Reason::NonFiniteOutput, "the model answered with NaN or infinity".to_owned()),
+        },
+        Err(error) => letter(Reason::InferenceFailed, error.to_string()),
+    };
+    Outcome::DeadLetter { record: work.document.record, letter }
+}
+
+/// Where the first failure of any stage is kept until the owner of the edges looks.
+#[derive(Clone, Default)]
+struct Fault {
+    raised: Arc<AtomicBool>,
+    first: Arc<Mutex<Option<PipelineError>>>,
+}
+
+impl Fault {
+    fn raise(&self, error: PipelineError) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.raised.store(true, Ordering::Release);
+    }
+    fn take(&self) -> Option<PipelineError> {
+        // The flag keeps the lock out of the owner's loop.
+        if !self.raised.load(Ordering::Acquire) {
+            return None;
+        }
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Threads {
+    fault: Fault,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// A named thread whose panic becomes a fault instead of a silence.
+    fn spawn(
+        &mut self,
+        stage: &'static str,
+        run: impl FnOnce(&Fault) + Send + 'static,
+    ) -> Result<(), PipelineError> {
+        let fault = self.fault.clone();
+        let handle = std::thread::Builder::new()
+            .name(stage.to_owned())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| run(&fault))).is_err() {
+                    fault.raise(PipelineError::Panicked(stage));
+                }
+            })
+            .map_err(PipelineError::Thread)?;
+        self.handles.push(handle);
+        Ok(())
+    }
+}

@@ -18,10 +18,13 @@
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
+//! | `demo/` | what `squeezeflow demo` is made of, but for its view |
 
+pub mod admin;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod enrich;
 pub mod fate;
 pub mod kafka;

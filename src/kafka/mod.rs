@@ -15,11 +15,13 @@
 //! | `publish` | outcomes to the broker |
 //! | `topic_limits` | how large a message the topics take |
 //! | `source`, `headers` | records in and out, byte for byte |
+//! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
 
 mod assignment;
 pub mod client;
 mod context;
+pub mod embedded;
 mod error;
 mod headers;
 mod publish;

@@ -1,42 +1,209 @@
-//! Every instrument of the worker, each named once.
+//! What the worker counts and measures. The instruments themselves, each named once, are in
+//! [`super::instruments`]; this file says when each is touched.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::record::{Outcome, Record, Stamps, Timestamp};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::Registry;
 
-/// Cheap to clone; all clones feed the same instruments.
+use super::Health;
+use super::instruments::{Instruments, PartitionGauges, keys};
+use crate::record::{Outcome, PassThrough, Reason, Record, Stamps, Timestamp};
+
+/// Cheap to clone; all clones feed the same instruments. The default one records nothing.
 #[derive(Clone, Default)]
-pub struct Metrics {}
+pub struct Metrics(Option<Arc<Inner>>);
 
-/// Is the worker ready, and is it alive? Cheap to clone; read by the admin server.
-#[derive(Clone, Default)]
-pub struct Health {}
+struct Inner {
+    on: Instruments,
+    partitions: PartitionGauges,
+    /// Dropping the provider would shut the reader down, and the registry would fall silent.
+    _provider: SdkMeterProvider,
+}
 
-#[allow(unused_variables)]
+/// The metrics cannot be set up. Not a matter of configuration: a defect of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the Prometheus exporter")]
+pub struct MetricsError(#[source] opentelemetry_sdk::error::OTelSdkError);
+
+impl MetricsError {
+    /// Without metrics nobody sees what the worker does: it does not start.
+    pub fn fate(&self) -> crate::fate::Fate {
+        crate::fate::Fate::Fatal
+    }
+}
+
 impl Metrics {
+    /// Live instruments, and the registry that `/metrics` is made of. `health` is observed for
+    /// what it knows (the model, readiness) at each scrape.
+    ///
+    /// # Errors
+    /// When the exporter refuses; it has no reason to.
+    pub fn new(health: &Health) -> Result<(Self, Registry), MetricsError> {
+        let registry = Registry::new();
+        // Names in the code are the names on the wire: the exporter adds no unit, no `_total`, no
+        // scope labels.
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_units()
+            .without_counter_suffixes()
+            .without_target_info()
+            .scope_info_enabled(false)
+            .build()
+            .map_err(MetricsError)?;
+        let resource = Resource::builder()
+            .with_service_name("squeezeflow")
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).build();
+        let partitions = PartitionGauges::default();
+        let on = Instruments::new(&provider.meter("squeezeflow"), health, &partitions);
+        let metrics = Self(Some(Arc::new(Inner { on, partitions, _provider: provider })));
+        metrics.start_at_zero();
+        Ok((metrics, registry))
+    }
+
+    /// Records nothing: for tests, and where nobody scrapes.
+    pub fn disabled() -> Self {
+        Self::default()
+    }
+
+    /// Counters exist from the start: `rate()` cannot see the first step of a series that begins
+    /// with it, and an alert on a series that is not there is silent.
+    fn start_at_zero(&self) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        for counter in
+            [&on.records_in, &on.bytes_in, &on.batch_splits, &on.stale_results, &on.offset_gap_records]
+        {
+            counter.add(0, &[]);
+        }
+        on.records_out.add(0, &out("enriched", "none"));
+        for why in [PassThrough::Tombstone, PassThrough::FieldExists] {
+            on.records_out.add(0, &out("passed", why.as_str()));
+        }
+        for reason in Reason::ALL {
+            on.records_out.add(0, &out("dead_letter", reason.as_str()));
+        }
+        for kind in ["real", "padded"] {
+            on.tokens.add(0, &[KeyValue::new(keys::KIND, kind)]);
+        }
+        for kind in ["assigned", "revoked", "lost"] {
+            on.rebalances.add(0, &[KeyValue::new(keys::KIND, kind)]);
+            on.rebalanced_partitions.add(0, &[KeyValue::new(keys::KIND, kind)]);
+        }
+        for result in ["ok", "error"] {
+            on.commits.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
+        self.in_flight(0, 0);
+        self.assignment(0, 0);
+    }
+
     /// A record was admitted.
-    pub fn admitted(&self, record: &Record) {}
+    pub fn admitted(&self, record: &Record) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
+        on.records_in.add(1, &[]);
+        on.bytes_in.add((bytes(&record.key) + bytes(&record.value)) as u64, &[]);
+    }
+
     /// A record reached its outcome (not yet delivered). Counts it by kind and reason, and
     /// observes the stage durations in its stamps.
-    pub fn settled(&self, outcome: &Outcome, stamps: &Stamps) {}
+    pub fn settled(&self, outcome: &Outcome, stamps: &Stamps) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        match outcome {
+            Outcome::Enriched { emit, .. } => {
+                on.records_out.add(1, &out("enriched", "none"));
+                on.labels.add(1, &[KeyValue::new(keys::LABEL, emit.label.clone())]);
+            }
+            Outcome::PassThrough { why, .. } => on.records_out.add(1, &out("passed", why.as_str())),
+            Outcome::DeadLetter { letter, .. } => {
+                on.records_out.add(1, &out("dead_letter", letter.reason.as_str()));
+            }
+        }
+        let stages = [
+            ("tokenize", Some(stamps.admitted), stamps.tokenized),
+            ("queue", stamps.tokenized, stamps.batched),
+            ("inference", stamps.batched, stamps.inferred),
+        ];
+        for (stage, from, to) in stages {
+            if let (Some(from), Some(to)) = (from, to) {
+                on.stage_duration
+                    .record(seconds(to.saturating_duration_since(from)), &[KeyValue::new(keys::STAGE, stage)]);
+            }
+        }
+    }
+
     /// Its write is confirmed: publish and end-to-end seconds (from the record's timestamp).
-    pub fn delivered(&self, admitted: Instant, settled: Instant, timestamp: Timestamp) {}
+    pub fn delivered(&self, admitted: Instant, settled: Instant, timestamp: Timestamp) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        let now = Instant::now();
+        let publish = seconds(now.saturating_duration_since(settled));
+        on.stage_duration.record(publish, &[KeyValue::new(keys::STAGE, "publish")]);
+        on.processing.record(seconds(now.saturating_duration_since(admitted)), &[]);
+        if let Some(age) = age(timestamp, SystemTime::now()) {
+            on.end_to_end.record(seconds(age), &[]);
+        }
+    }
+
     /// A batch came back from the model.
-    pub fn batch(&self, size: usize, real_tokens: usize, padded_tokens: usize, took: Duration) {}
+    pub fn batch(&self, size: usize, real_tokens: usize, padded_tokens: usize, took: Duration) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.batch_size.record(size as u64, &[]);
+        on.batch_duration.record(seconds(took), &[]);
+        on.tokens.add(real_tokens as u64, &[KeyValue::new(keys::KIND, "real")]);
+        on.tokens.add(padded_tokens as u64, &[KeyValue::new(keys::KIND, "padded")]);
+    }
+
     /// A failed batch was split in search of the culprit.
-    pub fn batch_split(&self) {}
+    pub fn batch_split(&self) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.batch_splits.add(1, &[]);
+    }
+
     /// A rebalance: `assigned`, `revoked` or `lost`, and of how many partitions.
-    pub fn rebalance(&self, kind: &'static str, partitions: usize) {}
+    pub fn rebalance(&self, kind: &'static str, partitions: usize) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        let kind = [KeyValue::new(keys::KIND, kind)];
+        on.rebalances.add(1, &kind);
+        on.rebalanced_partitions.add(partitions as u64, &kind);
+    }
+
     /// A commit's outcome.
-    pub fn commit(&self, ok: bool) {}
+    pub fn commit(&self, ok: bool) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.commits.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
+    }
+
     /// Records skipped because retention had deleted them (`on_gap: earliest`).
-    pub fn gap(&self, topic: &str, partition: i32, records: i64) {}
+    pub fn gap(&self, topic: &str, partition: i32, records: i64) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.offset_gap_records.add(u64::try_from(records).unwrap_or(0), &keys::partition(topic, partition));
+    }
+
     /// Results dropped because their partition was taken away meanwhile.
-    pub fn stale(&self) {}
+    pub fn stale(&self) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.stale_results.add(1, &[]);
+    }
+
     /// What is between admission and delivery.
-    pub fn in_flight(&self, records: usize, bytes: usize) {}
+    pub fn in_flight(&self, records: usize, bytes: usize) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.in_flight_records.record(records as u64, &[]);
+        on.in_flight_bytes.record(bytes as u64, &[]);
+    }
+
     /// Of the owned partitions: how many are assigned and how many of them paused.
-    pub fn assignment(&self, assigned: usize, paused: usize) {}
+    pub fn assignment(&self, assigned: usize, paused: usize) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.assigned_partitions.record(assigned as u64, &[]);
+        on.paused_partitions.record(paused as u64, &[]);
+    }
+
     /// Per owned partition: records behind the end, and age of the oldest unsettled one.
     pub fn partition(
         &self,
@@ -45,17 +212,33 @@ impl Metrics {
         lag: Option<i64>,
         oldest_unsettled: Option<Duration>,
     ) {
+        let Some(Inner { partitions, .. }) = self.0.as_deref() else { return };
+        partitions.set(topic, partition, lag, oldest_unsettled);
     }
+
     /// A partition that is no longer ours has no gauges.
-    pub fn forget_partition(&self, topic: &str, partition: i32) {}
+    pub fn forget_partition(&self, topic: &str, partition: i32) {
+        let Some(Inner { partitions, .. }) = self.0.as_deref() else { return };
+        partitions.forget(topic, partition);
+    }
 }
 
-#[allow(unused_variables)]
-impl Health {
-    /// The model's sessions are warm; `provider` as in the receipts.
-    pub fn model_warm(&self, model: &str, digest: &str, precision: &str, provider: &'static str) {}
-    /// We are a member of the group, with this many partitions (0: a standby).
-    pub fn joined(&self, partitions: usize) {}
-    /// We are not (any more) a member of the group, or are draining.
-    pub fn left(&self) {}
+/// The attributes of `records_out`. Static strings: nothing is allocated.
+fn out(outcome: &'static str, reason: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new(keys::OUTCOME, outcome), KeyValue::new(keys::REASON, reason)]
 }
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+/// How old a record is. Zero where its producer's clock is ahead of ours; `None` without a
+/// timestamp.
+fn age(timestamp: Timestamp, now: SystemTime) -> Option<Duration> {
+    let millis = u64::try_from(timestamp.0?).ok()?;
+    Some(now.duration_since(UNIX_EPOCH).ok()?.saturating_sub(Duration::from_millis(millis)))
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

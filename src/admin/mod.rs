@@ -1,0 +1,307 @@
+//! Metrics and probes on one address: `/metrics`, `/live`, `/ready`, and `/` that lists them.
+//!
+//! The address is loopback unless configured otherwise: nothing here is authenticated. The server
+//! outlives the drain, so that a scrape can see it and `/ready` can say no.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::Listener;
+use prometheus::{Registry, TextEncoder};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+
+use crate::fate::Fate;
+use crate::telemetry::Health;
+
+/// A scraper and a prober need one each; the rest is a margin.
+const MAX_CONNECTIONS: usize = 64;
+/// A connection is closed after this long, whatever it does: nobody holds all of them for ever.
+/// Scrapers connect again.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+
+/// The admin server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for metrics and probes: {source}; {advice}")]
+pub struct AdminError {
+    /// What was asked for.
+    pub address: SocketAddr,
+    /// What the operating system said.
+    #[source]
+    source: io::Error,
+    advice: &'static str,
+}
+
+impl AdminError {
+    /// A worker that cannot be watched is not started.
+    pub fn fate(&self) -> Fate {
+        Fate::Fatal
+    }
+
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        let advice = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program (or another worker) has it: give this one a port of its own in `admin:`, or port 0 for any free one"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: use 127.0.0.1 or 0.0.0.0 in `admin:`"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege: use a higher one in `admin:`"
+            }
+            _ => "give another address in `admin:`",
+        };
+        Self { address, source, advice }
+    }
+}
+
+/// The running server. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// The address it really listens on, where port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Listens and serves until the returned [`Server`] is dropped.
+///
+/// # Errors
+/// When the address cannot be had.
+pub async fn serve(address: SocketAddr, registry: Registry, health: Health) -> Result<Server, AdminError> {
+    listen(address, router(registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
+}
+
+async fn listen(
+    address: SocketAddr,
+    routes: Router,
+    max_connections: usize,
+    max_age: Duration,
+) -> Result<Server, AdminError> {
+    let error = |source| AdminError::new(address, source);
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let connections = Bounded { listener, free: Arc::new(Semaphore::new(max_connections)), max_age };
+    let task = tokio::spawn(async move {
+        // Never returns an error: axum retries accepting.
+        let _ = axum::serve(connections, routes).await;
+    });
+    tracing::info!(%address, "metrics and probes");
+    Ok(Server { address, task })
+}
+
+#[derive(Clone)]
+struct Sources {
+    registry: Registry,
+    health: Health,
+}
+
+fn router(registry: Registry, health: Health) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/live", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .with_state(Sources { registry, health })
+}
+
+async fn index() -> Html<&'static str> {
+    Html(
+        "<!doctype html><title>squeezeflow</title><h1>squeezeflow</h1><ul>\
+         <li><a href=\"metrics\">metrics</a><li><a href=\"live\">live</a><li><a href=\"ready\">ready</a></ul>\n",
+    )
+}
+
+async fn metrics(State(sources): State<Sources>) -> Response {
+    match TextEncoder::new().encode_to_string(&sources.registry.gather()) {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn ready(State(sources): State<Sources>) -> Response {
+    let snapshot = sources.health.snapshot();
+    let status = if snapshot.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match serde_json::to_string(&snapshot) {
+        Ok(json) => (status, [(header::CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the readiness answer cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Accepts while a permit is free; each connection ends at its maximum age.
+struct Bounded {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+    max_age: Duration,
+}
+
+impl Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        // The semaphore is never closed: then it is as good as free.
+        let permit = self.free.clone().acquire_owned().await.ok();
+        // axum's own: sleeps and tries again where the process has too many files open.
+        let (stream, from) = Listener::accept(&mut self.listener).await;
+        let end = Box::pin(tokio::time::sleep_until(Instant::now() + self.max_age));
+        (Connection { stream, end, _permit: permit }, from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, to)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    async fn ask(address: SocketAddr, path: &'static str) -> String {
+        let ask = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        tokio::task::spawn_blocking(ask).await.unwrap()
+    }
+
+    async fn started() -> (Server, Health) {
+        let health = Health::new();
+        let (metrics, registry) = Metrics::new(&health).unwrap();
+        let server = serve(ANY, registry, health.clone()).await.unwrap();
+        metrics.batch_split();
+        std::mem::forget(metrics); // the worker holds it for the life of the process
+        (server, health)
+    }
+
+    #[tokio::test]
+    async fn probes_and_metrics_answer() {
+        let (server, health) = started().await;
+        let address = server.address();
+        assert_ne!(address.port(), 0);
+        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
+        assert!(ask(address, "/").await.contains("href=\"metrics\""));
+        assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+
+        let answer = ask(address, "/ready").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("model is not loaded"), "{answer}");
+        health.model_warm("sentiment", "sha256:ab", "fp32", "cpu");
+        health.joined(3);
+        let answer = ask(address, "/ready").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let json: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let want = serde_json::json!({
+            "ready": true, "model": "sentiment", "digest": "sha256:ab", "precision": "fp32",
+            "provider": "cpu", "partitions": 3, "why_not": null
+        });
+        assert_eq!(json, want);
+
+        let answer = ask(address, "/metrics").await;
+        assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+        assert!(answer.contains("squeezeflow_batch_splits_total 1") && answer.contains("squeezeflow_ready 1"));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_with_advice() {
+        let (server, health) = started().await;
+        let error = serve(server.address(), Registry::new(), health).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&server.address().to_string()) && text.contains("port 0"), "{text}");
+        assert_eq!(error.fate(), Fate::Fatal);
+    }
+
+    #[tokio::test]
+    async fn dropped_it_frees_the_address() {
+        let (server, _health) = started().await;
+        let address = server.address();
+        drop(server);
+        for _ in 0..100 {
+            if TcpListener::bind(address).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{address} is still taken");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_so_that_others_get_in() {
+        let routes = Router::new().route("/live", get(|| async { "alive" }));
+        let age = Duration::from_millis(300);
+        let server = listen(ANY, routes, 2, age).await.unwrap();
+        let start = Instant::now();
+        let _one = TcpStream::connect(server.address()).await.unwrap();
+        let _two = TcpStream::connect(server.address()).await.unwrap();
+        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
+        assert!(start.elapsed() >= age, "the third came in while two were open");
+    }
+}

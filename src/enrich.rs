@@ -1,13 +1,12 @@
 //! Prediction and document in, outcome out; and the headers of a dead letter. Pure.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::config::settings::{Output, OutputMode};
+use crate::model::Receipt;
 use crate::model::tasks::Prediction;
-use crate::model::{Package, Receipt};
 use crate::record::{DeadLetter, Emit, Header, Outcome, Record};
 use crate::text::{Document, Place, TokenCount};
 
@@ -20,16 +19,15 @@ pub struct Enricher {
     field: String,
     all_scores: bool,
     source_headers: bool,
-    package: Arc<Package>,
-    /// Each label as a JSON string.
-    labels: Vec<String>,
+    /// Each label, and the same as a JSON string.
+    labels: Vec<(String, String)>,
     /// The members that are the same for every record.
     receipt: String,
 }
 
 impl Enricher {
-    /// For one pipeline and the model that really runs.
-    pub fn new(output: &Output, package: Arc<Package>, receipt: Receipt) -> Self {
+    /// For one pipeline and the model that really runs; `labels` in order of index.
+    pub fn new(output: &Output, labels: &[String], receipt: &Receipt) -> Self {
         let digest: String = receipt.digest.chars().take("sha256:".len() + DIGEST_DIGITS).collect();
         let mut fixed = format!(
             r#""model":{},"precision":{},"provider":{}"#,
@@ -45,8 +43,7 @@ impl Enricher {
             field: output.field.clone(),
             all_scores: output.scores,
             source_headers: output.source_headers,
-            labels: package.labels.iter().map(|label| json!(label).to_string()).collect(),
-            package,
+            labels: labels.iter().map(|label| (label.clone(), json!(label).to_string())).collect(),
             receipt: fixed,
         }
     }
@@ -54,12 +51,14 @@ impl Enricher {
     /// The enriched record.
     pub fn enrich(&self, document: Document, tokens: TokenCount, prediction: &Prediction) -> Outcome {
         let score = prediction.scores.get(prediction.best).copied().unwrap_or_default();
-        let label = self.package.labels.get(prediction.best).cloned().unwrap_or_default();
+        let label = self.labels.get(prediction.best).map(|(label, _)| label.clone()).unwrap_or_default();
         let result = self.result(&document, tokens, prediction, score);
         let Document { record, text, place, .. } = document;
         let mut headers = Vec::new();
         let value = match self.mode {
-            OutputMode::Splice => Some(splice(record.value.as_deref().unwrap_or_default(), &place, &self.field, &result)),
+            OutputMode::Splice => {
+                Some(splice(record.value.as_deref().unwrap_or_default(), &place, &self.field, &result))
+            }
             OutputMode::Envelope => {
                 Some(format!(r#"{{"text":{},{}:{result}}}"#, json!(text), json!(self.field)).into_bytes())
             }
@@ -83,12 +82,12 @@ impl Enricher {
     /// finite f32 as the shortest number that reads back the same, which is JSON.
     fn result(&self, document: &Document, tokens: TokenCount, prediction: &Prediction, score: f32) -> String {
         let mut json = String::with_capacity(256);
-        let label = self.labels.get(prediction.best).map_or("null", String::as_str);
+        let label = self.labels.get(prediction.best).map_or("null", |(_, json)| json.as_str());
         // Writing to a String cannot fail.
         let _ = write!(json, r#"{{"label":{label},"score":{score}"#);
         if self.all_scores {
             json.push_str(r#","scores":{"#);
-            for (i, (label, score)) in self.labels.iter().zip(&prediction.scores).enumerate() {
+            for (i, ((_, label), score)) in self.labels.iter().zip(&prediction.scores).enumerate() {
                 let comma = if i > 0 { "," } else { "" };
                 let _ = write!(json, "{comma}{label}:{score}");
             }

@@ -95,7 +95,9 @@ pub enum DecodeError {
     #[error("the value is not UTF-8 from byte {0} on")]
     InvalidUtf8(usize),
     /// Framed by a schema registry.
-    #[error("the value begins with a zero byte: it is framed by a schema registry (Avro, Protobuf or JSON Schema), not plain {0}")]
+    #[error(
+        "the value begins with a zero byte: it is framed by a schema registry (Avro, Protobuf or JSON Schema), not plain {0}"
+    )]
     SchemaRegistryFramed(&'static str),
     /// The pointer leads nowhere.
     #[error("there is nothing at `{0}`")]
@@ -161,8 +163,7 @@ impl Decoder {
                     .collect(),
             ),
         };
-        let splice =
-            (output.mode == OutputMode::Splice).then(|| (output.field.clone(), output.on_existing));
+        let splice = (output.mode == OutputMode::Splice).then(|| (output.field.clone(), output.on_existing));
         Self { source, max_text_bytes: input.max_text_bytes.get(), splice }
     }
 
@@ -228,11 +229,8 @@ fn place(value: &str, root: &RawValue, field: &str) -> Result<Place, DecodeError
         return Err(DecodeError::NotAnObject(field.to_owned()));
     }
     let Members(members) = serde_json::from_str(root.get()).map_err(|e| invalid(&e))?;
-    let existing: Vec<_> = members
-        .iter()
-        .filter(|(key, _)| key == field)
-        .map(|(_, old)| range(value, old.get()))
-        .collect();
+    let existing: Vec<_> =
+        members.iter().filter(|(key, _)| key == field).map(|(_, old)| range(value, old.get())).collect();
     if existing.is_empty() {
         let at = range(value, root.get()).end.saturating_sub(1);
         Ok(Place::Insert { at, comma: !members.is_empty() })

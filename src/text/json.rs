@@ -61,10 +61,7 @@ impl<'a> Element<'a> {
 
 /// Follows a JSON pointer (RFC 6901), already split and unescaped. Of duplicate keys the last one
 /// counts, as in most parsers. `Ok(None)`: it leads nowhere.
-pub(super) fn follow<'a>(
-    root: &'a RawValue,
-    pointer: &[String],
-) -> serde_json::Result<Option<&'a RawValue>> {
+pub(super) fn follow<'a>(root: &'a RawValue, pointer: &[String]) -> serde_json::Result<Option<&'a RawValue>> {
     let mut at = root;
     for step in pointer {
         let next = match at.get().as_bytes().first() {

@@ -22,6 +22,7 @@
 pub mod config;
 pub mod enrich;
 pub mod fate;
+pub mod kafka;
 pub mod model;
 pub mod record;
 pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The room that speaks with the brokers.
+
+pub mod client;

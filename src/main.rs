@@ -1,6 +1,6 @@
 //! A stand-in until the verbs are there: only `squeezeflow demo`.
 
-mod cli;
+use squeezeflow::cli;
 
 use std::process::ExitCode;
 

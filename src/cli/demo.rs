@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use squeezeflow::admin;
-use squeezeflow::config::Settings;
-use squeezeflow::demo::{self, DemoError, Feed, Sample, Tally, Watch};
-use squeezeflow::kafka::{self, Summary};
-use squeezeflow::model;
-use squeezeflow::shutdown::Shutdown;
-use squeezeflow::telemetry::{Health, Metrics, logs};
+use crate::admin;
+use crate::config::Settings;
+use crate::demo::{self, DemoError, Feed, Sample, Tally, Watch};
+use crate::kafka::{self, Summary};
+use crate::model;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Health, Metrics, logs};
 use tokio::runtime::Runtime;
 
 mod view;

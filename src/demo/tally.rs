@@ -115,7 +115,8 @@ impl Tally {
     pub fn latency(&self) -> Option<Percentiles> {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
-        let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let rank =
+            |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Percentiles { p50: rank(50)?, p95: rank(95)?, p99: rank(99)? })
     }
 }

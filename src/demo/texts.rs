@@ -95,7 +95,8 @@ fn plain() -> Vec<(Kind, &'static str)> {
 
 fn odd() -> Vec<(Option<Vec<u8>>, Expect)> {
     use Expect::{Dead, Passed, Tagged};
-    let text = |text: &str| Some(serde_json::json!({ "source": "odd", "text": text }).to_string().into_bytes());
+    let text =
+        |text: &str| Some(serde_json::json!({ "source": "odd", "text": text }).to_string().into_bytes());
     let raw = |bytes: &[u8]| Some(bytes.to_vec());
     let long = "The first hour is slow, the second is slower, and the popcorn was cold. ".repeat(120);
     vec![

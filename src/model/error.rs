@@ -1,8 +1,87 @@
-//! What can go wrong with a model: when it is loaded, and when it runs.
+//! What can go wrong with a model: its package, when it is loaded, and when it runs.
 
-use super::{Attempt, PackageError, RuntimeError};
+use std::io;
+use std::path::PathBuf;
+
+use super::{Attempt, Difference, LabelsError, RuntimeError};
 use crate::fate::Fate;
 use crate::text::TokenizeError;
+
+/// Why a folder is not a package that we load. Always fatal; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// No such folder.
+    #[error(
+        "{0} is not a folder: `model.path` names the folder that holds config.json, tokenizer.json and model.onnx"
+    )]
+    NotAFolder(PathBuf),
+    /// A required file is not there.
+    #[error("{dir} has no {file}: put it there (a Hugging Face export has it)", dir = dir.display())]
+    Missing {
+        /// The package.
+        dir: PathBuf,
+        /// What is missing.
+        file: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{file} cannot be read", file = file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A JSON file is not what it should be.
+    #[error("{file} is not as expected", file = file.display())]
+    Json {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Not an ONNX graph.
+    #[error("{file} is not a readable ONNX graph: export or copy it again", file = file.display())]
+    Onnx {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// External data that leads out of the folder.
+    #[error(
+        "{file} wants external data from {location:?}, which is not a file inside the package: copy the data into the folder beside the graph (no links, no `..`)",
+        file = file.display()
+    )]
+    External {
+        /// The graph.
+        file: PathBuf,
+        /// As the graph has it.
+        location: String,
+    },
+    /// The manifest and the folder differ.
+    #[error("{dir} is not as its manifest.json says: {}. Restore the files, or make the manifest anew", list(differences), dir = dir.display())]
+    Manifest {
+        /// The package.
+        dir: PathBuf,
+        /// All of them.
+        differences: Vec<Difference>,
+    },
+    /// The configuration does not describe a classifier.
+    #[error("{file}: {source}", file = file.display())]
+    Labels {
+        /// `config.json`.
+        file: PathBuf,
+        /// Why.
+        source: LabelsError,
+    },
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
+}
 
 /// A model that cannot be loaded. Always fatal; says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +104,9 @@ pub enum ModelError {
         advice: &'static str,
     },
     /// The first session came up, a later one did not.
-    #[error("session {number} of the model could not be made: {reason}. Fewer `model.sessions` need less memory")]
+    #[error(
+        "session {number} of the model could not be made: {reason}. Fewer `model.sessions` need less memory"
+    )]
     Session {
         /// Counted from 1.
         number: usize,
@@ -33,7 +114,9 @@ pub enum ModelError {
         reason: String,
     },
     /// The graph wants something that we do not know.
-    #[error("the graph wants an input {0:?}; known are input_ids, attention_mask and token_type_ids: export the model as a text classifier")]
+    #[error(
+        "the graph wants an input {0:?}; known are input_ids, attention_mask and token_type_ids: export the model as a text classifier"
+    )]
     UnknownInput(String),
     /// The graph takes no tokens.
     #[error("the graph has no input input_ids: export the model as a text classifier")]
@@ -50,7 +133,9 @@ pub enum ModelError {
     #[error("the graph has no output logits of [batch, labels] (it has {}): export the model as a text classifier", .0.join(", "))]
     NoLogits(Vec<String>),
     /// Not single precision.
-    #[error("the graph's output {name} is {dtype}; it must be float32 (fp16 converters have an option to keep inputs and outputs)")]
+    #[error(
+        "the graph's output {name} is {dtype}; it must be float32 (fp16 converters have an option to keep inputs and outputs)"
+    )]
     OutputType {
         /// The output.
         name: String,
@@ -147,7 +232,10 @@ mod tests {
     fn fates_follow_from_what_the_runtime_says() {
         let fate = |message| InferError::classify(message).fate();
         assert_eq!(fate("Non-zero status code returned while running Gather node."), Fate::Poison);
-        assert_eq!(fate("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"), Fate::Transient);
+        assert_eq!(
+            fate("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"),
+            Fate::Transient
+        );
         assert_eq!(fate("CUDA failure 2: out of memory ; GPU=0"), Fate::Transient);
         assert_eq!(fate("CUDA failure 700: an illegal memory access was encountered"), Fate::Fatal);
         assert_eq!(InferError::Shape { found: vec![1], rows: 1, labels: 2 }.fate(), Fate::Fatal);

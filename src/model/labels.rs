@@ -126,7 +126,8 @@ impl Config {
     pub fn max_length(&self, tokenizer: &TokenizerConfig) -> Result<usize, LabelsError> {
         let offset = if self.offset_positions() { self.pad_id() as usize + 1 } else { 0 };
         let positions = self.max_position_embeddings.map(|max| max.saturating_sub(offset));
-        let stated = tokenizer.model_max_length.filter(|&max| (1.0..1e9).contains(&max)).map(|max| max as usize);
+        let stated =
+            tokenizer.model_max_length.filter(|&max| (1.0..1e9).contains(&max)).map(|max| max as usize);
         match (positions.filter(|&max| max > 0), stated) {
             (Some(a), Some(b)) => Ok(a.min(b)),
             (Some(one), None) | (None, Some(one)) => Ok(one),
@@ -138,9 +139,8 @@ impl Config {
 fn named(map: &BTreeMap<String, String>) -> Result<Vec<String>, LabelsError> {
     let mut labels: Vec<String> = Vec::with_capacity(map.len());
     for index in 0..map.len() {
-        let label = map
-            .get(&index.to_string())
-            .ok_or(LabelsError::Hole { count: map.len(), missing: index })?;
+        let label =
+            map.get(&index.to_string()).ok_or(LabelsError::Hole { count: map.len(), missing: index })?;
         if labels.contains(label) {
             return Err(LabelsError::Twice(label.clone()));
         }
@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn roberta_loses_the_positions_before_its_first() {
         let none = TokenizerConfig::default();
-        let roberta = config(r#"{"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}"#);
+        let roberta =
+            config(r#"{"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}"#);
         assert_eq!(roberta.max_length(&none), Ok(512));
         let implied = config(r#"{"model_type": "xlm-roberta", "max_position_embeddings": 514}"#);
         assert_eq!((implied.pad_id(), implied.max_length(&none)), (1, Ok(512)));

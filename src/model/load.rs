@@ -19,7 +19,12 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     let package = Arc::new(Package::open(&settings.path)?);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest)?, longest);
-    let loader = Loader { environment: runtime::environment(settings.library.as_deref())?, settings, package: &package, warm_up };
+    let loader = Loader {
+        environment: runtime::environment(settings.library.as_deref())?,
+        settings,
+        package: &package,
+        warm_up,
+    };
 
     let (provider, first) = loader.first()?;
     let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
@@ -97,7 +102,9 @@ impl<'a> Loader<'a> {
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {
                 Ok(_) => {}
-                Err(error @ InferError::Shape { .. }) => return Err(Failure::Model(ModelError::WarmUp(error))),
+                Err(error @ InferError::Shape { .. }) => {
+                    return Err(Failure::Model(ModelError::WarmUp(error)));
+                }
                 // A device may take a graph and then fail to run it.
                 Err(error) => return Err(Failure::Provider(ModelError::WarmUp(error).to_string())),
             }

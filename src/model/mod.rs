@@ -24,12 +24,12 @@ pub mod tasks;
 
 use std::sync::Arc;
 
-pub use error::{InferError, ModelError};
+pub use error::{InferError, ModelError, PackageError};
 pub use labels::LabelsError;
 pub use load::load;
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
-pub use package::{FileDigest, Package, PackageError};
+pub use package::{FileDigest, Package};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
 

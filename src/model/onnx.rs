@@ -66,7 +66,8 @@ pub(super) fn read(path: &Path) -> io::Result<(Facts, u64, String)> {
     }
     // Old exporters list initializers among the inputs: those need no feeding.
     let stored: BTreeSet<&str> = graph.initializers.iter().map(|t| t.name.as_str()).collect();
-    facts.inputs = graph.inputs.iter().filter(|v| !stored.contains(v.name.as_str())).map(Port::from).collect();
+    facts.inputs =
+        graph.inputs.iter().filter(|v| !stored.contains(v.name.as_str())).map(Port::from).collect();
     facts.outputs = graph.outputs.iter().map(Port::from).collect();
     Ok((facts, size, sha256))
 }

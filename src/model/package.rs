@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::labels::{Config, LabelsError, TokenizerConfig};
+use super::error::PackageError;
+use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
 use super::{hashing, tasks};
@@ -59,83 +60,19 @@ pub struct FileDigest {
     pub sha256: String,
 }
 
-/// Why a folder is not a package that we load. Always fatal; says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// No such folder.
-    #[error("{0} is not a folder: `model.path` names the folder that holds config.json, tokenizer.json and model.onnx")]
-    NotAFolder(PathBuf),
-    /// A required file is not there.
-    #[error("{dir} has no {file}: put it there (a Hugging Face export has it)", dir = dir.display())]
-    Missing {
-        /// The package.
-        dir: PathBuf,
-        /// What is missing.
-        file: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("{file} cannot be read", file = file.display())]
-    Unreadable {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A JSON file is not what it should be.
-    #[error("{file} is not as expected", file = file.display())]
-    Json {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Not an ONNX graph.
-    #[error("{file} is not a readable ONNX graph: export or copy it again", file = file.display())]
-    Onnx {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// External data that leads out of the folder.
-    #[error(
-        "{file} wants external data from {location:?}, which is not a file inside the package: copy the data into the folder beside the graph (no links, no `..`)",
-        file = file.display()
-    )]
-    External {
-        /// The graph.
-        file: PathBuf,
-        /// As the graph has it.
-        location: String,
-    },
-    /// The manifest and the folder differ.
-    #[error("{dir} is not as its manifest.json says: {}. Restore the files, or make the manifest anew", list(differences), dir = dir.display())]
-    Manifest {
-        /// The package.
-        dir: PathBuf,
-        /// All of them.
-        differences: Vec<Difference>,
-    },
-    /// The configuration does not describe a classifier.
-    #[error("{file}: {source}", file = file.display())]
-    Labels {
-        /// `config.json`.
-        file: PathBuf,
-        /// Why.
-        source: LabelsError,
-    },
-}
-
-fn list(differences: &[Difference]) -> String {
-    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
-}
-
 impl Package {
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
+        let (package, differences) = Self::inspect(dir)?;
+        match differences.is_empty() {
+            true => Ok(package),
+            false => Err(PackageError::Manifest { dir: dir.to_owned(), differences }),
+        }
+    }
+
+    /// Reads a folder and says in what it differs from its manifest: for a person's eyes. A package
+    /// that differs must not be loaded.
+    pub fn inspect(dir: &Path) -> Result<(Self, Vec<Difference>), PackageError> {
         if !dir.is_dir() {
             return Err(PackageError::NotAFolder(dir.to_owned()));
         }
@@ -147,18 +84,15 @@ impl Package {
         let files = reader.files;
 
         let manifest = read_manifest(dir)?;
-        if let Some(manifest) = &manifest {
+        let differences = manifest.as_ref().map_or_else(Vec::new, |manifest| {
             let loaded = files.iter().map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
-            let differences = manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1));
-            if !differences.is_empty() {
-                return Err(PackageError::Manifest { dir: dir.to_owned(), differences });
-            }
-        }
+            manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1))
+        });
 
         let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
         let labels = config.labels(width(&facts)).map_err(labelled)?;
         let said = manifest.as_ref();
-        Ok(Self {
+        let package = Self {
             name: said.and_then(|m| m.name.clone()).unwrap_or_else(|| folder_name(dir)),
             digest: digest(&files),
             precision: said.and_then(|m| m.precision.clone()).unwrap_or_else(|| precision(&facts).to_owned()),
@@ -173,7 +107,8 @@ impl Package {
             tokenizer,
             files,
             manifest,
-        })
+        };
+        Ok((package, differences))
     }
 }
 
@@ -278,15 +213,23 @@ fn width(facts: &Facts) -> Option<usize> {
 }
 
 /// The classifier's output: `logits`, or the first of two dimensions.
-pub(super) fn output(ports: &[Port]) -> Option<&Port> {
+fn output(ports: &[Port]) -> Option<&Port> {
     ports.iter().find(|p| p.name == "logits").or_else(|| ports.iter().find(|p| p.shape.len() == 2))
 }
 
 fn precision(facts: &Facts) -> &'static str {
     let quantised = |op: &String| {
-        ["MatMulInteger", "ConvInteger", "QLinear", "QGemm", "QAttention", "DynamicQuantize", "QuantizeLinear"]
-            .iter()
-            .any(|start| op.starts_with(start))
+        [
+            "MatMulInteger",
+            "ConvInteger",
+            "QLinear",
+            "QGemm",
+            "QAttention",
+            "DynamicQuantize",
+            "QuantizeLinear",
+        ]
+        .iter()
+        .any(|start| op.starts_with(start))
     };
     match facts.operators.iter().any(quantised) {
         true => "int8",

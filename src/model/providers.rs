@@ -51,7 +51,9 @@ pub(super) fn builder(
 fn dispatch(provider: &Provider) -> ort::Result<ExecutionProviderDispatch> {
     let dispatch = match provider.kind {
         // Default turns the arena off, which costs an allocation per operator.
-        ProviderKind::Cpu if provider.options.is_empty() => ep::CPU::default().with_arena_allocator(true).build(),
+        ProviderKind::Cpu if provider.options.is_empty() => {
+            ep::CPU::default().with_arena_allocator(true).build()
+        }
         ProviderKind::Cpu => return Err(ort::Error::new("the CPU provider has no options")),
         ProviderKind::Cuda => with_options(ep::CUDA::default(), provider)?.build(),
         ProviderKind::TensorRt => with_options(ep::TensorRT::default(), provider)?.build(),

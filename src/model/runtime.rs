@@ -79,7 +79,9 @@ pub(super) fn environment(setting: Option<&Path>) -> Result<Environment, Runtime
 /// ONNX Runtime's log lines, as ours. They speak of graphs and nodes, never of texts.
 fn log(level: LogLevel, category: &str, _id: &str, place: &str, message: &str) {
     match level {
-        LogLevel::Verbose | LogLevel::Info => tracing::debug!(target: "onnxruntime", category, place, message),
+        LogLevel::Verbose | LogLevel::Info => {
+            tracing::debug!(target: "onnxruntime", category, place, message)
+        }
         LogLevel::Warning => tracing::warn!(target: "onnxruntime", category, place, message),
         LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "onnxruntime", category, place, message),
     }
@@ -130,7 +132,8 @@ fn library_at(path: &Path) -> Option<PathBuf> {
     if path.is_file() {
         return path.canonicalize().ok();
     }
-    let is_library = |name: &str| name.starts_with("libonnxruntime.") && name.contains(std::env::consts::DLL_SUFFIX);
+    let is_library =
+        |name: &str| name.starts_with("libonnxruntime.") && name.contains(std::env::consts::DLL_SUFFIX);
     let found = std::fs::read_dir(path).ok()?.filter_map(Result::ok).map(|entry| entry.path());
     found
         .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(is_library) && p.is_file())
@@ -148,7 +151,8 @@ fn version(path: &Path) -> Vec<u32> {
 /// `.cache/onnxruntime/PINNED` of the squeezeflow repository around `dir`, if we are in one.
 fn fetched(dir: &Path) -> Option<PathBuf> {
     let ours = |dir: &&Path| {
-        std::fs::read_to_string(dir.join("Cargo.toml")).is_ok_and(|toml| toml.contains("name = \"squeezeflow\""))
+        std::fs::read_to_string(dir.join("Cargo.toml"))
+            .is_ok_and(|toml| toml.contains("name = \"squeezeflow\""))
     };
     dir.ancestors().find(ours).map(|root| root.join(".cache/onnxruntime").join(PINNED))
 }
@@ -181,7 +185,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("bin")).unwrap();
         std::fs::create_dir_all(dir.path().join("lib")).unwrap();
-        for name in ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.32.0", "libonnxruntime_providers_shared.so"] {
+        for name in
+            ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.32.0", "libonnxruntime_providers_shared.so"]
+        {
             std::fs::write(dir.path().join("lib").join(name), "x").unwrap();
         }
         let found = places(dir.path()).find().unwrap();

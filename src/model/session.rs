@@ -44,7 +44,8 @@ pub(super) struct OrtSession {
 impl OrtSession {
     /// Checks that the graph's inputs can be fed and its output read.
     pub fn new(session: Session, package: &Package) -> Result<Self, ModelError> {
-        let feeds = session.inputs().iter().map(|i| feed(i.name(), i.dtype())).collect::<Result<Vec<_>, _>>()?;
+        let feeds =
+            session.inputs().iter().map(|i| feed(i.name(), i.dtype())).collect::<Result<Vec<_>, _>>()?;
         if !feeds.iter().any(|f| f.role == Role::Ids) {
             return Err(ModelError::NoIds);
         }
@@ -162,7 +163,10 @@ mod tests {
 
     #[test]
     fn batches_are_padded_on_the_right() {
-        let tokens = |ids: &[u32]| Tokens { ids: ids.to_vec(), count: TokenCount { used: ids.len(), seen: ids.len() } };
+        let tokens = |ids: &[u32]| Tokens {
+            ids: ids.to_vec(),
+            count: TokenCount { used: ids.len(), seen: ids.len() },
+        };
         let (long, short) = (tokens(&[5, 6, 7]), tokens(&[8]));
         let batch = [&long, &short];
         let mut buffer = vec![9_i64; 40];

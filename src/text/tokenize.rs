@@ -51,7 +51,9 @@ pub enum TokenizeError {
     #[error("tokenizer.json is not a tokenizer that we can read: save it anew with a current transformers")]
     Unreadable(#[source] tokenizers::Error),
     /// More than the model takes.
-    #[error("a limit of {asked} tokens is more than the model takes ({most}): lower `model.max_length`, or leave it out")]
+    #[error(
+        "a limit of {asked} tokens is more than the model takes ({most}): lower `model.max_length`, or leave it out"
+    )]
     TooLong {
         /// The setting.
         asked: usize,
@@ -59,7 +61,9 @@ pub enum TokenizeError {
         most: usize,
     },
     /// No room for text.
-    #[error("a limit of {asked} tokens leaves no room for text beside {added} special tokens: raise `model.max_length`")]
+    #[error(
+        "a limit of {asked} tokens leaves no room for text beside {added} special tokens: raise `model.max_length`"
+    )]
     TooShort {
         /// The setting.
         asked: usize,

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::demo::{DEAD, DemoError, End, INPUT, OUTPUT, Seen, Tally};
+use crate::telemetry::Snapshot;
 use console::{Style, Term, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use prometheus::Registry;
-use squeezeflow::demo::{DEAD, DemoError, End, INPUT, OUTPUT, Seen, Tally};
-use squeezeflow::telemetry::Snapshot;
 
 /// Columns of a line before its text.
 const BEFORE_TEXT: usize = 30;

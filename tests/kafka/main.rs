@@ -11,3 +11,4 @@ mod support;
 
 mod harness;
 mod murmur2;
+mod flow;

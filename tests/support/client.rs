@@ -1,6 +1,7 @@
 //! The tests' own Kafka client: topics, producing, and what a group has committed.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -167,8 +168,9 @@ pub struct Sender {
     topic: String,
 }
 
-/// The tests' input must arrive, or the test says nothing.
-struct Strict;
+/// The tests' input must arrive, or the test says nothing: keeps the first failure.
+#[derive(Default)]
+struct Strict(Mutex<Option<KafkaError>>);
 impl rdkafka::ClientContext for Strict {}
 impl ProducerContext for Strict {
     type DeliveryOpaque = ();
@@ -180,7 +182,7 @@ impl ProducerContext for Strict {
                 Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
             )
         {
-            panic!("the test's own producer failed: {error}");
+            self.0.lock().unwrap().get_or_insert(error.clone());
         }
     }
 }
@@ -193,7 +195,7 @@ impl Sender {
         settings.iter().for_each(|(key, value)| {
             config.set(*key, *value);
         });
-        Self { producer: config.create_with_context(Strict).unwrap(), topic: topic.to_owned() }
+        Self { producer: config.create_with_context(Strict::default()).unwrap(), topic: topic.to_owned() }
     }
 
     pub fn transactional(client: &Client, topic: &str) -> Self {
@@ -222,8 +224,15 @@ impl Sender {
         self.producer.poll(Duration::ZERO);
     }
 
+    /// Takes up what the brokers answered.
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
     pub fn flush(&self) {
         self.producer.flush(Duration::from_secs(120)).unwrap();
+        let failed = self.producer.context().0.lock().unwrap().take();
+        assert!(failed.is_none(), "the test's own producer failed: {failed:?}");
     }
 
     /// Sends these in one transaction, and commits or aborts it.

@@ -11,6 +11,8 @@
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
 //! | `check` | lost, duplicate, out of order, altered? |
 //! | `records` | records to send |
+//! | `scene` | the topics, group and pipeline of one test |
+//! | `feeder` | sends in the background, a little ahead of the output |
 //! | `wait` | wait for conditions, never for time |
 
 #![allow(dead_code)] // Each test binary uses its own part.
@@ -18,10 +20,12 @@
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod feeder;
 pub mod kafka;
 pub mod observer;
 pub mod process;
 pub mod records;
+pub mod scene;
 pub mod wait;
 pub mod worker;
 

@@ -73,6 +73,11 @@ impl Observer {
         Self { seen, count, stop, thread: Some(thread) }
     }
 
+    /// The count, for a thread of its own to look at.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        self.count.clone()
+    }
+
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

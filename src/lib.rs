@@ -19,6 +19,7 @@
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
 
+pub mod cli;
 pub mod config;
 pub mod enrich;
 pub mod fate;

@@ -57,7 +57,7 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
     let Loaded { settings, warnings, places } = &loaded;
     let (mut facts, mut found) = match load_model(&settings.model) {
         Ok(model) => (describe(&model), config::check_against_model(settings, model.package.max_length)),
-        Err(problem) => (String::new(), vec![problem]),
+        Err(problem) => (String::new(), vec![*problem]),
     };
     if settings.kafka.is_none() {
         let _ = writeln!(facts, "  kafka      none: for `tag` only");
@@ -75,7 +75,7 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
 
 /// The one place where this verb meets the model. All its causes are told: the last one is
 /// often the one that says what to do.
-fn load_model(model: &settings::Model) -> Result<model::Loaded, Problem> {
+fn load_model(model: &settings::Model) -> Result<model::Loaded, Box<Problem>> {
     model::load(model).map_err(|error| {
         let mut what = error.to_string();
         let mut cause = error.source();
@@ -83,7 +83,7 @@ fn load_model(model: &settings::Model) -> Result<model::Loaded, Problem> {
             let _ = write!(what, ": {inner}");
             cause = inner.source();
         }
-        Problem::error("model", what)
+        Box::new(Problem::error("model", what))
     })
 }
 

@@ -35,7 +35,7 @@ pub(super) fn check(settings: &Settings, patience: Duration) -> Answer {
     let Some(kafka) = &settings.kafka else { return answer };
     match Probe::open(kafka, patience) {
         Ok(probe) => probe.ask(settings, kafka, &mut answer),
-        Err(problem) => answer.problems.push(problem),
+        Err(problem) => answer.problems.push(*problem),
     }
     answer
 }
@@ -63,15 +63,19 @@ struct Probe {
 }
 
 impl Probe {
-    fn open(kafka: &Kafka, patience: Duration) -> Result<Self, Problem> {
+    fn open(kafka: &Kafka, patience: Duration) -> Result<Self, Box<Problem>> {
         let mut config = client::consumer_config(kafka);
         config.set("allow.auto.create.topics", "false");
         let consumer = config.create_with_context(LastError::default());
-        consumer.map(|consumer| Self { consumer, patience }).map_err(|e| match e {
-            KafkaError::ClientCreation(reason) => {
-                Problem::error("kafka", format!("the client refuses these settings: {reason}"))
-            }
-            _ => Problem::error("kafka", "the client refuses these settings"),
+        consumer.map(|consumer| Self { consumer, patience }).map_err(|e| {
+            let what = "the client refuses these settings";
+            Box::new(Problem::error(
+                "kafka",
+                match e {
+                    KafkaError::ClientCreation(reason) => format!("{what}: {reason}"),
+                    _ => what.to_owned(),
+                },
+            ))
         })
     }
 
@@ -226,7 +230,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
 
-    fn ask(servers: &str, partition: &str) -> Answer {
+    fn ask(servers: &str, partition: &str, patience: Duration) -> Answer {
         let dir = tempfile::tempdir().unwrap();
         let text = "input: {topics: [\"^in[.].*$\", missing]}\nmodel: {path: x}\noutput: {topic: out}\ndead_letter: {topic: dead}\n";
         let file = dir.path().join("p.yaml");
@@ -238,7 +242,7 @@ mod tests {
         ];
         let overrides = Overrides { set: set.into(), ..Overrides::default() };
         let settings = config::load(Path::new(&file), &overrides).unwrap().settings;
-        check(&settings, Duration::from_secs(5))
+        check(&settings, patience)
     }
 
     #[test]
@@ -253,7 +257,7 @@ mod tests {
         cluster
             .topic_error("missing", rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
             .unwrap();
-        let answer = ask(&cluster.bootstrap_servers(), "input");
+        let answer = ask(&cluster.bootstrap_servers(), "input", Duration::from_secs(10));
         let paths: Vec<&str> = answer.problems.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(
             paths,
@@ -271,7 +275,7 @@ mod tests {
     #[test]
     fn nobody_answers() {
         // Port 9 is for discarding, and nobody listens there.
-        let answer = ask("127.0.0.1:9", "key");
+        let answer = ask("127.0.0.1:9", "key", Duration::from_secs(2));
         assert_eq!(answer.problems.len(), 1, "{:#?}", answer.problems);
         assert!(answer.problems[0].what.contains("onnect"), "{}", answer.problems[0]);
     }

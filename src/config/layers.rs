@@ -40,14 +40,18 @@ impl Layer {
     }
 
     /// `--set path.to.key=value`.
-    pub(super) fn set(schema: &Value, assignment: &str) -> Result<Self, Problem> {
+    pub(super) fn set(schema: &Value, assignment: &str) -> Result<Self, Box<Problem>> {
         match assignment.split_once('=') {
             Some((path, text)) if !path.is_empty() => {
                 Ok(Self { origin: Origin::Set, value: nested(schema, path.trim(), text) })
             }
             // Not quoted: it may be a secret whose path was forgotten.
-            _ => Err(Problem { origin: Origin::Set, ..Problem::error("", "`--set` without a path and `=`") }
-                .hint("write `--set path.to.key=value`, such as `--set batch.max_batch_size=32`")),
+            _ => {
+                let problem =
+                    Problem { origin: Origin::Set, ..Problem::error("", "`--set` without a path and `=`") };
+                let hint = "write `--set path.to.key=value`, such as `--set batch.max_batch_size=32`";
+                Err(Box::new(problem.hint(hint)))
+            }
         }
     }
 }

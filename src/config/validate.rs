@@ -366,21 +366,21 @@ impl Check<'_> {
             }
             Raw::Elsewhere(SecretSource::Env(name)) => self.environment.get(name).cloned().ok_or_else(|| {
                 let what = format!("the environment variable {name} is not set");
-                Problem::error(path::key(at, "env"), what).hint(format!("export {name}=…"))
+                Box::new(Problem::error(path::key(at, "env"), what).hint(format!("export {name}=…")))
             }),
             Raw::Elsewhere(SecretSource::File(file)) => {
                 let file = self.base.join(file);
                 std::fs::read_to_string(&file)
                     .map(|text| without_line_feed(&text).to_owned())
-                    .map_err(|e| cannot_read(&path::key(at, "file"), &file, &e))
+                    .map_err(|e| Box::new(cannot_read(&path::key(at, "file"), &file, &e)))
             }
         };
         let value = value.and_then(|value| match value.is_empty() || value.contains('\0') {
-            true => Err(Problem::error(at, "the secret is empty or has a zero byte in it")),
+            true => Err(Box::new(Problem::error(at, "the secret is empty or has a zero byte in it"))),
             false => Ok(value),
         });
         Secret::new(value.unwrap_or_else(|problem| {
-            self.found.push(problem);
+            self.found.push(*problem);
             String::new()
         }))
     }

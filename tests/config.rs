@@ -279,6 +279,7 @@ fn secrets_are_never_shown() {
         .set("hunter2")
         .set("kafka.sasl.passwort=hunter2")
         .env("SQUEEZEFLOW__KAFKA__SASL__PASWORD", SECRET);
+    assert!(!format!("{:?}", typo.overrides).contains(SECRET));
     assert!(!typo.try_load(&good).unwrap_err().to_string().contains(SECRET));
 }
 

@@ -5,6 +5,7 @@
 //! the schema refuses is then made good, so that the rules can still judge the rest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -17,13 +18,24 @@ use super::{Settings, explain, path, raw, schema, validate, yaml};
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What speaks after the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     /// The whole environment. Variables named `SQUEEZEFLOW__SECTION__KEY` are configuration; others
     /// are read only where a secret names them.
     pub environment: BTreeMap<String, String>,
     /// Each `path.to.key=value`, later ones over earlier ones.
     pub set: Vec<String>,
+}
+
+/// The names only: values may be secrets.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.set.iter().map(|s| s.split_once('=').map_or("", |(path, _)| path));
+        f.debug_struct("Overrides")
+            .field("environment", &self.environment.keys())
+            .field("set", &set.collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 impl Overrides {

@@ -12,3 +12,7 @@ mod support;
 mod harness;
 mod murmur2;
 mod flow;
+mod brokers;
+mod lifecycle;
+mod offsets;
+mod scale;

@@ -66,3 +66,18 @@ impl Scene {
         assert_eq!(self.client.committed(&self.name, &self.input()), ends.collect());
     }
 }
+
+impl Drop for Scene {
+    /// A failed test shows how far everything was.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                eprintln!("--- topics and group ---");
+                eprintln!("input: {:?}", self.client.ends(&self.input()));
+                eprintln!("committed: {:?}", self.client.committed(&self.name, &self.input()));
+                eprintln!("output: {:?}", self.client.ends(&self.output()));
+                eprintln!("members: {:?}", self.client.members(&self.name));
+            }));
+        }
+    }
+}

@@ -188,6 +188,12 @@ impl Drop for Worker {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- end of the worker's log ({} lines) ---", lines.len());
             lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("{line}"));
+            if let Some((_, metrics)) = self.get("/metrics") {
+                let words = ["records", "partition", "commits", "stale", "rebalances"];
+                let told = |l: &&str| !l.starts_with('#') && words.iter().any(|w| l.contains(w));
+                eprintln!("--- its metrics ---");
+                metrics.lines().filter(told).for_each(|line| eprintln!("{line}"));
+            }
         }
     }
 }

@@ -58,9 +58,8 @@ pub fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> 
     if let Some(admin) = &admin {
         tracing::info!(addr = %admin.address(), "admin listening");
     }
-    let summary = on_own_thread(runtime.handle(), move || {
-        kafka::run(settings, loaded, metrics, health, &shutdown)
-    })?;
+    let summary =
+        on_own_thread(runtime.handle(), move || kafka::run(settings, loaded, metrics, health, &shutdown))?;
     let Summary { read, enriched, passed, dead } = summary;
     tracing::info!(read, enriched, passed, dead, "drained, committed, and left the group");
     Ok(summary)
@@ -96,10 +95,7 @@ struct Signals {
 
 impl Signals {
     fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
     async fn next(&mut self) {
         tokio::select! {

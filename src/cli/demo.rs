@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::admin;
 use crate::config::Settings;
-use crate::demo::{self, DemoError, Feed, Sample, Tally, Watch};
+use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
 use crate::model;
 use crate::shutdown::Shutdown;
@@ -89,14 +89,15 @@ where
         let (metrics, health, shutdown) = (metrics.clone(), health.clone(), shutdown.clone());
         move || work(settings, metrics, health, &shutdown)
     })?;
+    // Both are warm before the first record, whose latency would else be theirs.
+    let epoch = Instant::now();
+    let (feeder, watch) = (Feeder::connect(&bootstrap)?, Watch::start(&bootstrap, epoch)?);
     wait_until_ready(&mut worker, &health, &interrupted)?;
     view.ready(&health.snapshot())?;
 
-    let epoch = Instant::now();
     let samples: Arc<[Sample]> = demo::stream(args.records.get()).into();
-    let watch = Watch::start(&bootstrap, epoch)?;
-    let pace = if view.is_live() { PACE_LIVE } else { PACE_PLAIN };
-    let feed = Feed::start(&bootstrap, samples.clone(), pace, epoch, interrupted.clone())?;
+    let (began, pace) = (Instant::now(), if view.is_live() { PACE_LIVE } else { PACE_PLAIN });
+    let feed = feeder.start(samples.clone(), pace, epoch, interrupted.clone())?;
     let mut tally = Tally::new(samples);
     let followed = follow(&watch, &mut tally, &mut view, &mut worker, &interrupted);
     if followed.is_err() {
@@ -105,7 +106,7 @@ where
     let fed = feed.join();
     followed?;
     fed?;
-    let took = epoch.elapsed();
+    let took = began.elapsed();
 
     let complete = tally.missing() == 0;
     if args.keep && complete && !interrupted.is_requested() {
@@ -121,6 +122,11 @@ where
     }
     shutdown.request();
     let drained = worker.join();
+        eprintln!(
+            "{}",
+            prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
+        );
+    }
     // What the worker delivered while it drained; most often nothing.
     while let Some(seen) = watch.next(Duration::from_millis(100))? {
         tally.note(&seen);

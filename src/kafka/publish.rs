@@ -47,6 +47,8 @@ impl Publisher {
         dead: &str,
         partition: OutputPartition,
     ) -> Result<Self, RunError> {
+        // Filled by `poll` below, on this very thread: a bound would be a dead lock, and there are
+        // never more deliveries than records in flight.
         let (sender, deliveries) = unbounded();
         let mut config = config.clone();
         // Whether one message is too large is for the broker to say, not for the client; but a

@@ -9,6 +9,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flow;
 mod harness;
 mod murmur2;
-mod flow;

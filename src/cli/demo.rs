@@ -122,11 +122,6 @@ where
     }
     shutdown.request();
     let drained = worker.join();
-        eprintln!(
-            "{}",
-            prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
-        );
-    }
     // What the worker delivered while it drained; most often nothing.
     while let Some(seen) = watch.next(Duration::from_millis(100))? {
         tally.note(&seen);

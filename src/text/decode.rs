@@ -1,12 +1,39 @@
-//! Finds the text in a record's value, and the place where the result will go. Pure.
+//! Finds the text in a record's value, and the place where the result will go. Pure; never panics,
+//! and needs memory for a small multiple of the value at most, whatever the bytes.
 
-use crate::config::settings::{Input, Output};
+use std::ops::Range;
+
+use super::json::{self, JsonError, Kind};
+use crate::config::settings::{Format, Input, OnExisting, Output, OutputMode, TemplatePart, TextSelector};
 use crate::fate::Fate;
-use crate::record::{DeadLetter, PassThrough, Record};
+use crate::record::{DeadLetter, PassThrough, Reason, Record, Stage};
+
+/// So often a field may occur in one object and still be replaced: each occurrence becomes a whole
+/// result, and a value full of them must not become a hundred times its size.
+const MOST_REPLACED: usize = 16;
 
 /// Reads values as one pipeline's `input:` and `output:` say.
 #[derive(Debug, Clone)]
-pub struct Decoder {}
+pub struct Decoder {
+    format: DecoderFormat,
+    mode: OutputMode,
+    field: String,
+    on_existing: OnExisting,
+    max_text_bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+enum DecoderFormat {
+    Text,
+    /// One part for a plain pointer.
+    Json(Vec<Part>),
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Literal(String),
+    Pointer { written: String, tokens: Vec<String> },
+}
 
 /// A record with the text found in it.
 #[derive(Debug)]
@@ -17,17 +44,29 @@ pub struct Document {
     pub text: String,
     /// Bytes of the whole text, where `text` was cut at `max_text_bytes`; else its length.
     pub text_bytes_seen: usize,
-    /// Where the result goes in the value.
+    /// Where the result goes.
     pub place: Place,
 }
 
-/// Where the result goes.
+/// Where the result goes. Positions are bytes of the record's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Into a value made anew, or into headers.
+    /// Into headers.
     Outside,
-    /// TODO helper: byte positions for splicing.
-    Splice,
+    /// Into a value made anew, beside the text; `whole` is that text where `Document::text` was cut.
+    Envelope {
+        /// Uncut.
+        whole: Option<String>,
+    },
+    /// As the last member of the root object.
+    Insert {
+        /// Of its closing brace.
+        brace: usize,
+        /// It has members already.
+        comma: bool,
+    },
+    /// Over these values, in order, none empty, none overlapping.
+    Replace(Vec<Range<usize>>),
 }
 
 /// How decoding ends when it does not fail.
@@ -39,12 +78,57 @@ pub enum Decoded {
     PassThrough(Record, PassThrough),
 }
 
-/// Why no text was found. Every one is [`Fate::Poison`].
-#[derive(Debug, thiserror::Error)]
+/// Why no text was found. Every one is [`Fate::Poison`]. Messages name pointers and positions,
+/// never what is there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Placeholder.
-    #[error("the value is not JSON")]
-    InvalidJson,
+    /// Not JSON.
+    #[error("the value is not JSON: {0}")]
+    InvalidJson(#[from] JsonError),
+    /// The text has an escape such as `\ud83d` without its other half: no Unicode text.
+    #[error("the string at `{pointer}` (byte {byte}) has an escape that is half of a surrogate pair")]
+    LoneSurrogate {
+        /// The text's.
+        pointer: String,
+        /// Where the string begins in the value.
+        byte: usize,
+    },
+    /// No place for a field.
+    #[error("the value is {0}, not an object: there is no place for a field")]
+    NotAnObject(Kind),
+    /// Neither text nor JSON.
+    #[error("the value is not UTF-8 from byte {0} on")]
+    InvalidUtf8(usize),
+    /// Five bytes or more, the first one 0.
+    #[error(
+        "the value begins like a schema registry's frame (Avro, Protobuf or JSON Schema): unframe it upstream"
+    )]
+    Framed,
+    /// The pointer leads nowhere.
+    #[error("there is nothing at `{0}`")]
+    Missing(String),
+    /// The pointer leads to something else.
+    #[error("at `{pointer}` is {found}, not a string")]
+    NotAString {
+        /// The text's.
+        pointer: String,
+        /// Instead.
+        found: Kind,
+    },
+    /// Nothing to read.
+    #[error("the text is empty")]
+    Empty,
+    /// `on_existing: error`.
+    #[error("the record has `{0}` already")]
+    FieldExists(String),
+    /// More often than we replace.
+    #[error("`{field}` occurs {times} times in one object")]
+    FieldRepeated {
+        /// The output field.
+        field: String,
+        /// Counted.
+        times: usize,
+    },
 }
 
 impl DecodeError {
@@ -52,19 +136,227 @@ impl DecodeError {
     pub fn fate(&self) -> Fate {
         Fate::Poison
     }
+
     /// For the dead letter.
     pub fn letter(&self) -> DeadLetter {
-        todo!()
+        let reason = match self {
+            Self::InvalidJson(_) | Self::LoneSurrogate { .. } => Reason::InvalidJson,
+            Self::NotAnObject(_) => Reason::NotAnObject,
+            Self::InvalidUtf8(_) => Reason::InvalidUtf8,
+            Self::Framed => Reason::SchemaRegistryFramed,
+            Self::Missing(_) => Reason::TextMissing,
+            Self::NotAString { .. } => Reason::TextNotAString,
+            Self::Empty => Reason::TextEmpty,
+            Self::FieldExists(_) | Self::FieldRepeated { .. } => Reason::FieldExists,
+        };
+        DeadLetter { reason, message: self.to_string(), stage: Stage::Decode }
     }
+}
+
+/// What a value was found to be, before the record moves on with it.
+enum Found {
+    Text { text: String, seen: usize, place: Place },
+    Nothing(PassThrough),
 }
 
 impl Decoder {
     /// For one pipeline.
-    pub fn new(_input: &Input, _output: &Output) -> Self {
-        todo!()
+    pub fn new(input: &Input, output: &Output) -> Self {
+        let format = match &input.format {
+            Format::Text => DecoderFormat::Text,
+            Format::Json(TextSelector::Pointer(pointer)) => DecoderFormat::Json(vec![Part::pointer(pointer)]),
+            Format::Json(TextSelector::Template(parts)) => {
+                DecoderFormat::Json(parts.iter().map(Part::new).collect())
+            }
+        };
+        Self {
+            format,
+            mode: output.mode,
+            field: output.field.clone(),
+            on_existing: output.on_existing,
+            max_text_bytes: input.max_text_bytes.get(),
+        }
     }
+
     /// Never panics, whatever the bytes. On an error the record comes back whole.
-    pub fn decode(&self, _record: Record) -> Result<Decoded, (Record, DecodeError)> {
-        todo!()
+    #[allow(clippy::result_large_err, reason = "the record is moved, once, not copied")]
+    pub fn decode(&self, record: Record) -> Result<Decoded, (Record, DecodeError)> {
+        match self.find(&record) {
+            Ok(Found::Text { text, seen, place }) => {
+                Ok(Decoded::Document(Document { record, text, text_bytes_seen: seen, place }))
+            }
+            Ok(Found::Nothing(why)) => Ok(Decoded::PassThrough(record, why)),
+            Err(error) => Err((record, error)),
+        }
+    }
+
+    fn find(&self, record: &Record) -> Result<Found, DecodeError> {
+        let Some(value) = &record.value else { return Ok(Found::Nothing(PassThrough::Tombstone)) };
+        // A frame is a zero, four bytes of schema id, then the payload. In raw text a leading NUL is
+        // no more sensible; shorter values are judged by what they are read as.
+        if value.len() >= 5 && value.first() == Some(&0) {
+            return Err(DecodeError::Framed);
+        }
+        let value = std::str::from_utf8(value).map_err(|e| DecodeError::InvalidUtf8(e.valid_up_to()))?;
+        let in_headers = || record.headers.iter().any(|h| h.name == self.field.as_bytes());
+        if self.mode == OutputMode::Headers && in_headers() {
+            match self.on_existing {
+                OnExisting::Keep => return Ok(Found::Nothing(PassThrough::FieldExists)),
+                OnExisting::Error => return Err(DecodeError::FieldExists(self.field.clone())),
+                // Ours come last, and in Kafka the last header of a name is the one that counts.
+                OnExisting::Replace => {}
+            }
+        }
+        match &self.format {
+            DecoderFormat::Text => {
+                let mut text = self.text();
+                text.push(value);
+                text.finish(value.trim().is_empty(), Place::Outside)
+            }
+            DecoderFormat::Json(parts) => self.find_in_json(value, parts),
+        }
+    }
+
+    fn find_in_json(&self, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
+        // A byte order mark is no JSON, but some programs write it. It stays where it is.
+        let json = value.strip_prefix('\u{feff}').unwrap_or(value);
+        let (mut members, mut ours) = (0, Vec::new());
+        let mut times = 0;
+        // What each pointer's first token leads to: one walk over the root serves all of them.
+        let mut heads: Vec<Option<&str>> = vec![None; parts.len()];
+        json::members(json, |key, at| {
+            members += 1;
+            for (part, head) in parts.iter().zip(&mut heads) {
+                if part.first_token().is_some_and(|token| json::key_is(key, token)) {
+                    *head = Some(at);
+                }
+            }
+            if self.mode == OutputMode::Splice && json::key_is(key, &self.field) {
+                times += 1;
+                if times <= MOST_REPLACED {
+                    let start = json::position(value, at);
+                    ours.push(start..start + at.len());
+                }
+            }
+        })?;
+        let kind = Kind::of(json);
+        if self.mode == OutputMode::Splice && kind != Kind::Object {
+            return Err(DecodeError::NotAnObject(kind));
+        }
+        if times > 0 {
+            match self.on_existing {
+                OnExisting::Keep => return Ok(Found::Nothing(PassThrough::FieldExists)),
+                OnExisting::Error => return Err(DecodeError::FieldExists(self.field.clone())),
+                OnExisting::Replace if times > MOST_REPLACED => {
+                    return Err(DecodeError::FieldRepeated { field: self.field.clone(), times });
+                }
+                OnExisting::Replace => {}
+            }
+        }
+        let mut text = self.text();
+        let mut empty = true;
+        for (part, head) in parts.iter().zip(heads) {
+            match part {
+                Part::Literal(literal) => text.push(literal),
+                Part::Pointer { written, tokens } => {
+                    let at = match (head, tokens.split_first()) {
+                        (Some(head), Some((_, rest))) => json::find(head, rest)?,
+                        (None, Some(_)) if kind == Kind::Object => None,
+                        _ => json::find(json, tokens)?,
+                    };
+                    let raw = at.ok_or_else(|| DecodeError::Missing(written.clone()))?;
+                    let piece = json::string(raw).ok_or_else(|| match Kind::of(raw) {
+                        Kind::String => DecodeError::LoneSurrogate {
+                            pointer: written.clone(),
+                            byte: json::position(value, raw),
+                        },
+                        found => DecodeError::NotAString { pointer: written.clone(), found },
+                    })?;
+                    empty &= piece.trim().is_empty();
+                    text.push(&piece);
+                }
+            }
+        }
+        let place = match self.mode {
+            OutputMode::Splice if ours.is_empty() => {
+                // The document is valid and an object: its last byte that is not white space.
+                Place::Insert {
+                    brace: value.trim_end_matches(json::WHITE_SPACE).len() - 1,
+                    comma: members > 0,
+                }
+            }
+            OutputMode::Splice => Place::Replace(ours),
+            _ => Place::Outside,
+        };
+        text.finish(empty, place)
+    }
+
+    fn text(&self) -> Text {
+        // The validation refuses `splice` for raw text; an envelope is the nearest there is.
+        let envelope = match self.mode {
+            OutputMode::Envelope => true,
+            OutputMode::Splice => matches!(self.format, DecoderFormat::Text),
+            OutputMode::Headers => false,
+        };
+        Text { text: String::new(), seen: 0, max: self.max_text_bytes, envelope }
     }
 }
+
+/// Collects the pieces of a text, no more than is needed of it.
+struct Text {
+    text: String,
+    seen: usize,
+    max: usize,
+    /// The output repeats the text: the whole of it is needed.
+    envelope: bool,
+}
+
+impl Text {
+    fn push(&mut self, piece: &str) {
+        let full = self.text.len() < self.seen;
+        self.seen += piece.len();
+        let room = match (self.envelope, full) {
+            (true, _) => usize::MAX,
+            (false, true) => 0,
+            (false, false) => self.max.saturating_sub(self.text.len()),
+        };
+        self.text.push_str(piece.get(..piece.floor_char_boundary(room)).unwrap_or(piece));
+    }
+
+    fn finish(self, empty: bool, place: Place) -> Result<Found, DecodeError> {
+        let Self { mut text, seen, max, envelope } = self;
+        let whole = (envelope && seen > max).then(|| text.clone());
+        if whole.is_some() {
+            text.truncate(text.floor_char_boundary(max));
+            text.shrink_to_fit();
+        }
+        // What the model would read counts: white space up to the cut is no text either.
+        if empty || text.trim().is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        let place = if envelope { Place::Envelope { whole } } else { place };
+        Ok(Found::Text { text, seen, place })
+    }
+}
+
+impl Part {
+    fn new(part: &TemplatePart) -> Self {
+        match part {
+            TemplatePart::Literal(literal) => Self::Literal(literal.clone()),
+            TemplatePart::Pointer(pointer) => Self::pointer(pointer),
+        }
+    }
+    fn pointer(written: &str) -> Self {
+        Self::Pointer { written: written.to_owned(), tokens: json::tokens(written) }
+    }
+    fn first_token(&self) -> Option<&str> {
+        match self {
+            Self::Pointer { tokens, .. } => tokens.first().map(String::as_str),
+            Self::Literal(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! From a record's bytes to token ids: decoding (finding the text) and tokenizing. Pure, no I/O.
 
 mod decode;
+mod json;
 mod tokenize;
 
 pub use decode::{DecodeError, Decoded, Decoder, Document, Place};

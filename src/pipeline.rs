@@ -70,7 +70,7 @@ impl Stages {
         let max_length = settings.model.max_length.map_or(package.max_length, usize::from);
         let tokenizer = TextTokenizer::new(&package, max_length.min(package.max_length))?;
         let canary = Arc::new(tokenizer.tokenize("ok")?);
-        let enricher = Enricher::new(&settings.output, package.clone(), receipt);
+        let enricher = Enricher::new(&settings.output, &package.labels, &receipt);
         let decoder = Decoder::new(&settings.input, &settings.output);
 
         let in_flight = settings.limits.max_in_flight_records.get();

@@ -190,7 +190,11 @@ struct Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -267,7 +271,9 @@ mod tests {
 
         let answer = ask(address, "/metrics").await;
         assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-        assert!(answer.contains("squeezeflow_batch_splits_total 1") && answer.contains("squeezeflow_ready 1"));
+        assert!(
+            answer.contains("squeezeflow_batch_splits_total 1") && answer.contains("squeezeflow_ready 1")
+        );
     }
 
     #[tokio::test]

@@ -40,18 +40,19 @@ fn run(
             answers.extend(outputs.into_iter().map(Ok));
             Ok(())
         }
-        Err(error) if error.fate() != Fate::Poison => Err(error),
-        Err(error) if part.len() == 1 => {
-            attempt(model, &[canary])?;
-            answers.push(Err(error));
-            Ok(())
-        }
-        Err(_) => {
+        // Halves of what a device has no memory for may fit.
+        Err(error) if part.len() > 1 && error.fate() != Fate::Fatal => {
             metrics.batch_split();
             let (left, right) = part.split_at(part.len() / 2);
             run(model, left, canary, metrics, answers)?;
             run(model, right, canary, metrics, answers)
         }
+        Err(error) if error.fate() == Fate::Poison => {
+            attempt(model, &[canary])?;
+            answers.push(Err(error));
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -6,11 +6,10 @@ mod result;
 pub use dead_letter::dead_letter_headers;
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::config::settings::{Output, OutputMode};
+use crate::model::Receipt;
 use crate::model::tasks::Prediction;
-use crate::model::{Package, Receipt};
 use crate::record::{Emit, Header, Outcome, Record};
 use crate::text::{Document, Place, TokenCount};
 use result::{ResultWriter, quoted};
@@ -26,10 +25,10 @@ pub struct Enricher {
 }
 
 impl Enricher {
-    /// For one pipeline and the model that really runs.
-    pub fn new(output: &Output, package: Arc<Package>, receipt: Receipt) -> Self {
+    /// For one pipeline and the model that really runs; `labels` in order of index.
+    pub fn new(output: &Output, labels: &[String], receipt: &Receipt) -> Self {
         Self {
-            write: ResultWriter::new(&package.labels, &receipt, output.scores),
+            write: ResultWriter::new(labels, receipt, output.scores),
             field: output.field.clone(),
             key: format!("{}:", quoted(&output.field)),
             mode: output.mode,

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -12,9 +11,8 @@ use crate::config::settings::{Format, Input, OnExisting, OnGap, OutputPartition,
 use crate::record::{Offset, Timestamp};
 use crate::text::{Decoded, Decoder};
 
-/// Labels: negative, neutral, positive.
-fn package() -> Arc<Package> {
-    Arc::new(Package::inspect(Path::new("tests/packages/tiny-squeezebert")).unwrap().0)
+fn labels() -> [String; 3] {
+    ["negative", "neutral", "positive"].map(str::to_owned)
 }
 
 fn receipt(batch_invariant: bool) -> Receipt {
@@ -77,7 +75,7 @@ fn emit(enricher: &Enricher, document: Document) -> Emit {
 }
 
 fn enriched(output: &Output, format: Format, value: &str) -> String {
-    let enricher = Enricher::new(output, package(), receipt(true));
+    let enricher = Enricher::new(output, &labels(), &receipt(true));
     let emit = emit(&enricher, document(output, format, 1000, value));
     String::from_utf8(emit.value.unwrap()).unwrap()
 }
@@ -100,7 +98,7 @@ fn into_an_object_without_members_there_is_no_comma() {
         place: Place::Insert { brace: 2, comma: false },
         ..document(&output(OutputMode::Envelope), Format::Text, 9, "{ }")
     };
-    let enricher = Enricher::new(&output(OutputMode::Splice), package(), receipt(true));
+    let enricher = Enricher::new(&output(OutputMode::Splice), &labels(), &receipt(true));
     let value = emit(&enricher, document).value.unwrap();
     assert_eq!(String::from_utf8(value).unwrap(), format!("{{ \"nlp\":{RESULT}}}"));
 }
@@ -118,7 +116,7 @@ fn an_envelope_holds_the_whole_text() {
         enriched(&output, Format::Text, "a \"b\"\n"),
         format!(r#"{{"text":"a \"b\"\n","nlp":{RESULT}}}"#)
     );
-    let enricher = Enricher::new(&output, package(), receipt(true));
+    let enricher = Enricher::new(&output, &labels(), &receipt(true));
     let value = emit(&enricher, document(&output, json("/t"), 4, r#"{"t":"żółw"}"#)).value.unwrap();
     let value: Value = serde_json::from_slice(&value).unwrap();
     assert_eq!(value["text"], "żółw");
@@ -128,7 +126,7 @@ fn an_envelope_holds_the_whole_text() {
 #[test]
 fn headers_leave_the_value_alone() {
     let output = Output { source_headers: true, ..output(OutputMode::Headers) };
-    let enricher = Enricher::new(&output, package(), receipt(true));
+    let enricher = Enricher::new(&output, &labels(), &receipt(true));
     let emit = emit(&enricher, document(&output, Format::Text, 99, "x"));
     assert_eq!(emit.value, None);
     let expected = [
@@ -146,7 +144,7 @@ fn headers_leave_the_value_alone() {
 #[test]
 fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
     let output = Output { scores: true, ..output(OutputMode::Splice) };
-    let enricher = Enricher::new(&output, package(), receipt(false));
+    let enricher = Enricher::new(&output, &labels(), &receipt(false));
     let value = emit(&enricher, document(&output, json("/t"), 99, r#"{"t":"x"}"#)).value.unwrap();
     let value = String::from_utf8(value).unwrap();
     assert!(value.contains(r#""scores":{"negative":0.1,"neutral":0.2,"positive":0.7},"#), "{value}");

@@ -1,10 +1,222 @@
-//! Placeholder until merge.
+//! Client settings of librdkafka: what the pipeline says, what the delivery guarantee needs, and
+//! the user's pass-through map. Pure; nothing here connects.
+//!
+//! A [`ClientConfig`] holds passwords in the clear, and rdkafka's `Debug` hides only some of them:
+//! never print one.
+
 use rdkafka::ClientConfig;
-/// x
-pub fn consumer_config(_k: &crate::config::settings::Kafka) -> ClientConfig {
-    todo!()
+use rdkafka::error::KafkaError;
+
+use crate::config::settings::{Kafka, Sasl, SaslMechanism, Tls};
+
+/// Properties of the pass-through map that only a consumer has: all that begin so. librdkafka would
+/// warn about them on a producer. What is in neither list goes to both clients.
+const CONSUMER_ONLY: &[&str] = &[
+    "allow.auto.create.topics",
+    "auto.",
+    "check.crcs",
+    "consume.",
+    "coordinator.query.",
+    "fetch.",
+    "group.",
+    "heartbeat.",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.",
+    "partition.assignment.",
+    "queued.",
+];
+
+/// And those that only a producer has.
+const PRODUCER_ONLY: &[&str] = &[
+    "batch.",
+    "compression.",
+    "linger.ms",
+    "queue.buffering.",
+    "request.timeout.ms",
+    "sticky.partitioning.",
+];
+
+/// Address, name, TLS and SASL; what every client of the cluster has.
+pub fn base_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &kafka.bootstrap_servers).set("client.id", &kafka.client_id);
+    config.set(
+        "security.protocol",
+        match (&kafka.tls, &kafka.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        },
+    );
+    if let Some(tls) = &kafka.tls {
+        set_tls(&mut config, tls);
+    }
+    if let Some(sasl) = &kafka.sasl {
+        set_sasl(&mut config, sasl);
+    }
+    config
 }
-/// x
-pub fn producer_config(_k: &crate::config::settings::Kafka) -> ClientConfig {
-    todo!()
+
+/// For the one consumer: offsets are the worker's, never reset and never committed by the client.
+pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = base_config(kafka);
+    // Bounded prefetch: the default of 64 MB is overshot when there are many partitions.
+    config
+        .set("queued.min.messages", "2000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("partition.assignment.strategy", "cooperative-sticky");
+    pass_through(&mut config, kafka, PRODUCER_ONLY);
+    config
+        .set("group.id", &kafka.group_id)
+        .set("group.protocol", "classic")
+        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "false");
+    if let Some(instance) = &kafka.group_instance_id {
+        config.set("group.instance.id", instance);
+    }
+    config
+}
+
+/// For the one producer: idempotent, so that a reconnect cannot change the order, and without a
+/// time-out, so that no write is given up.
+pub fn producer_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = base_config(kafka);
+    config.set("linger.ms", "5").set("compression.type", "lz4");
+    pass_through(&mut config, kafka, CONSUMER_ONLY);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", "0")
+        .set("partitioner", "murmur2_random");
+    config
+}
+
+/// Why librdkafka does not take a property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyError {
+    /// It has none of that name, or was built without it.
+    #[error("librdkafka has no such property")]
+    Unknown,
+    /// It has it, but not with that value. The value is not repeated: it may be a secret.
+    #[error("librdkafka does not take this value")]
+    Value,
+}
+
+/// Does librdkafka have this property, and take this value? Asks the library itself.
+pub fn accepts(property: &str, value: &str) -> Result<(), PropertyError> {
+    use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
+    match ClientConfig::new().set(property, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RD_KAFKA_CONF_UNKNOWN, ..)) => Err(PropertyError::Unknown),
+        Err(_) => Err(PropertyError::Value),
+    }
+}
+
+fn set_tls(config: &mut ClientConfig, tls: &Tls) {
+    let files = [
+        ("ssl.ca.location", &tls.ca_file),
+        ("ssl.certificate.location", &tls.certificate_file),
+        ("ssl.key.location", &tls.key_file),
+    ];
+    for (property, file) in files {
+        if let Some(file) = file {
+            config.set(property, file.to_string_lossy());
+        }
+    }
+    if let Some(password) = &tls.key_password {
+        config.set("ssl.key.password", password.reveal());
+    }
+    config.set("ssl.endpoint.identification.algorithm", if tls.verify_hostname { "https" } else { "none" });
+}
+
+fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) {
+    let mechanism = match sasl.mechanism {
+        SaslMechanism::Plain => "PLAIN",
+        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+    };
+    config
+        .set("sasl.mechanism", mechanism)
+        .set("sasl.username", &sasl.username)
+        .set("sasl.password", sasl.password.reveal());
+}
+
+/// All of the user's properties but those of the other client.
+fn pass_through(config: &mut ClientConfig, kafka: &Kafka, of_the_other: &[&str]) {
+    for (property, value) in &kafka.librdkafka {
+        if !of_the_other.iter().any(|prefix| property.starts_with(prefix)) {
+            config.set(property, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Secret;
+
+    fn kafka() -> Kafka {
+        Kafka {
+            bootstrap_servers: "localhost:9092".into(),
+            group_id: "g".into(),
+            group_instance_id: Some("one".into()),
+            client_id: "c".into(),
+            tls: None,
+            sasl: None,
+            session_timeout: Duration::from_secs(45),
+            commit_interval: Duration::from_secs(1),
+            librdkafka: Default::default(),
+        }
+    }
+
+    #[test]
+    fn librdkafka_takes_every_property() {
+        let mut kafka = kafka();
+        kafka.tls = Some(Tls {
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            key_password: Some(Secret::new("p")),
+            verify_hostname: true,
+        });
+        let mechanism = SaslMechanism::ScramSha512;
+        kafka.sasl = Some(Sasl { mechanism, username: "u".into(), password: Secret::new("s3cret") });
+        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka));
+        consumer.create_native_config().unwrap();
+        producer.create_native_config().unwrap();
+        assert_eq!(consumer.get("security.protocol"), Some("sasl_ssl"));
+        assert_eq!(consumer.get("auto.offset.reset"), Some("error"));
+        assert_eq!(consumer.get("session.timeout.ms"), Some("45000"));
+        assert_eq!(consumer.get("group.instance.id"), Some("one"));
+        assert_eq!(producer.get("sasl.password"), Some("s3cret"));
+        assert_eq!(producer.get("partitioner"), Some("murmur2_random"));
+    }
+
+    #[test]
+    fn passed_through_properties_go_where_they_belong() {
+        let mut kafka = kafka();
+        let all = [("linger.ms", "50"), ("fetch.min.bytes", "2"), ("socket.keepalive.enable", "true")];
+        kafka.librdkafka = all.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka));
+        assert_eq!((consumer.get("linger.ms"), producer.get("linger.ms")), (None, Some("50")));
+        assert_eq!((consumer.get("fetch.min.bytes"), producer.get("fetch.min.bytes")), (Some("2"), None));
+        assert_eq!(consumer.get("socket.keepalive.enable"), producer.get("socket.keepalive.enable"));
+    }
+
+    #[test]
+    fn librdkafka_is_asked() {
+        assert_eq!(accepts("linger.ms", "10"), Ok(()));
+        assert_eq!(accepts("linger.ms", "soon"), Err(PropertyError::Value));
+        assert_eq!(accepts("lingre.ms", "10"), Err(PropertyError::Unknown));
+        assert_eq!(accepts("a\0b", "10"), Err(PropertyError::Value));
+    }
 }

@@ -34,17 +34,19 @@ pub struct EmbeddedBroker {
     owner: BaseProducer<Quiet>,
 }
 
-/// The owner's context: librdkafka's words go where all others go.
-struct Quiet;
+/// The context of clients that ask nothing but success: librdkafka's words go where all others go.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         logs::librdkafka(level, facility, message);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "embedded broker");
+        tracing::debug!(%error, reason, "Kafka client of the demo");
     }
 }
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
 
 impl ProducerContext for Quiet {
     type DeliveryOpaque = ();

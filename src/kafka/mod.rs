@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `client` | settings to librdkafka's |
+//! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
 //! | `rebalance` | what the loop does when partitions come and go |
@@ -20,6 +21,7 @@
 
 mod assignment;
 pub mod client;
+mod commit;
 mod context;
 pub mod embedded;
 mod error;

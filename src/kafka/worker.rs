@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
@@ -16,7 +16,7 @@ use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
 use super::publish::Publisher;
 use super::rebalance::Revocation;
-use super::{client, source, start};
+use super::{client, commit, source, start};
 use crate::config::Settings;
 use crate::fate::Fate;
 use crate::model::Loaded;
@@ -224,7 +224,7 @@ impl Worker {
             return Ok(());
         }
         let list = list(offsets.iter().map(|(t, p, next)| (t.as_ref(), *p, Some(*next))))?;
-        match self.consumer.commit(&list, CommitMode::Async) {
+        match commit::send(&self.consumer, &list) {
             Ok(()) => self.commit_under_way = true,
             Err(error) => self.on_committed(Err(error))?,
         }

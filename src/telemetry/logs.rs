@@ -58,7 +58,11 @@ pub fn init(log: &Log) -> Result<(), LogError> {
     Ok(())
 }
 
-fn subscriber<W>(log: &Log, colour: bool, to: W) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
+fn subscriber<W>(
+    log: &Log,
+    colour: bool,
+    to: W,
+) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -121,7 +125,10 @@ mod tests {
     fn json_lines_are_json_objects() {
         let text = logged(LogFormat::Json, "info", || tracing::warn!(seconds = 7, "slow"));
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
-        assert_eq!((&line["level"], &line["message"], &line["seconds"]), (&"WARN".into(), &"slow".into(), &7.into()));
+        assert_eq!(
+            (&line["level"], &line["message"], &line["seconds"]),
+            (&"WARN".into(), &"slow".into(), &7.into())
+        );
         assert!(line["timestamp"].is_string());
     }
 
@@ -133,7 +140,10 @@ mod tests {
             librdkafka(RDKafkaLogLevel::Error, "FAC", "all brokers down");
         };
         let text = logged(LogFormat::Human, "debug,librdkafka=error", say);
-        assert!(text.contains("ours") && text.contains("all brokers down") && !text.contains("quiet"), "{text}");
+        assert!(
+            text.contains("ours") && text.contains("all brokers down") && !text.contains("quiet"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -131,8 +131,10 @@ impl Metrics {
         ];
         for (stage, from, to) in stages {
             if let (Some(from), Some(to)) = (from, to) {
-                on.stage_duration
-                    .record(seconds(to.saturating_duration_since(from)), &[KeyValue::new(keys::STAGE, stage)]);
+                on.stage_duration.record(
+                    seconds(to.saturating_duration_since(from)),
+                    &[KeyValue::new(keys::STAGE, stage)],
+                );
             }
         }
     }

@@ -44,10 +44,7 @@ fn exercise(metrics: &Metrics, health: &Health) {
     let letter =
         DeadLetter { reason: Reason::InvalidJson, message: "not JSON".to_owned(), stage: Stage::Decode };
     metrics.settled(&Outcome::DeadLetter { record: record("{"), letter }, &unanswered);
-    metrics.settled(
-        &Outcome::PassThrough { record: record(""), why: PassThrough::Tombstone },
-        &unanswered,
-    );
+    metrics.settled(&Outcome::PassThrough { record: record(""), why: PassThrough::Tombstone }, &unanswered);
     metrics.delivered(start, start, Timestamp(Some(1_000)));
     metrics.delivered(start, start, Timestamp(None));
     metrics.batch(3, 50, 60, Duration::from_millis(30));
@@ -133,7 +130,10 @@ fn a_forgotten_partition_has_no_series() {
     assert!(!text.contains(r#"unsettled_seconds{partition="0""#), "{text}");
     assert!(text.contains(r#"unsettled_seconds{partition="1""#), "the other one stays");
     metrics.partition("reviews", 0, Some(1), None);
-    assert!(scrape(&registry).contains(r#"lag_records{partition="0",topic="reviews"} 1"#), "it may come back");
+    assert!(
+        scrape(&registry).contains(r#"lag_records{partition="0",topic="reviews"} 1"#),
+        "it may come back"
+    );
 }
 
 #[test]
@@ -198,7 +198,10 @@ fn the_document_lists_what_is_exposed_and_nothing_else() {
     let documented = documented();
     let missing: Vec<_> = exposed.difference(&documented).collect();
     let invented: Vec<_> = documented.difference(&exposed).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "not documented: {missing:#?}\nnot exposed: {invented:#?}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not documented: {missing:#?}\nnot exposed: {invented:#?}"
+    );
 }
 
 #[test]

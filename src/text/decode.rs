@@ -8,6 +8,9 @@ use crate::config::settings::{Format, Input, OnExisting, Output, OutputMode, Tem
 use crate::fate::Fate;
 use crate::record::{DeadLetter, PassThrough, Reason, Record, Stage};
 
+/// Neither text nor JSON, but some programs begin with it. In JSON output it stays where it is.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// So often a field may occur in one object and still be replaced: each occurrence becomes a whole
 /// result, and a value full of them must not become a hundred times its size.
 const MOST_REPLACED: usize = 16;
@@ -210,16 +213,15 @@ impl Decoder {
         match &self.format {
             DecoderFormat::Text => {
                 let mut text = self.text();
-                text.push(value);
-                text.finish(value.trim().is_empty(), Place::Outside)
+                text.push(value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value));
+                text.finish(false, Place::Outside)
             }
             DecoderFormat::Json(parts) => self.find_in_json(value, parts),
         }
     }
 
     fn find_in_json(&self, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
-        // A byte order mark is no JSON, but some programs write it. It stays where it is.
-        let json = value.strip_prefix('\u{feff}').unwrap_or(value);
+        let json = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
         let (mut members, mut ours) = (0, Vec::new());
         let mut times = 0;
         // What each pointer's first token leads to: one walk over the root serves all of them.

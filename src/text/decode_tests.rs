@@ -106,7 +106,9 @@ fn raw_text() {
     let d = decoder(Format::Text, OutputMode::Envelope);
     let got = document(&d, "żółw 🐢\n");
     assert_eq!((got.text.as_str(), got.place), ("żółw 🐢\n", Place::Envelope { whole: None }));
+    assert_eq!(document(&d, "\u{feff}abc").text, "abc", "without the byte order mark");
     assert_eq!(reason(&d, b""), Reason::TextEmpty);
+    assert_eq!(reason(&d, "\u{feff}"), Reason::TextEmpty);
     assert_eq!(reason(&d, "\u{2003}\r\n"), Reason::TextEmpty);
     assert_eq!(reason(&d, b"secret \xc3"), Reason::InvalidUtf8);
     assert_eq!(reason(&d, b"\0\0\0\0\x01secret"), Reason::SchemaRegistryFramed);
@@ -235,6 +237,10 @@ fn depth_is_no_danger() {
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         &b"{"[..],
+        b"{\"t\":\"x\"",
+        b"\"t\":\"\\ud83d\\udc22 y\"",
+        b"\"nlp\":[\"z\"]",
+        b"\"\\ud800\":0",
         b"}",
         b"[",
         b"]",
@@ -258,7 +264,8 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         "ż🐢".as_bytes(),
         b"x",
     ]);
-    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    prop_oneof![prop::collection::vec(piece.clone(), 0..8), prop::collection::vec(piece, 0..40)]
+        .prop_map(|pieces| pieces.concat())
 }
 
 fn any_decoder() -> impl Strategy<Value = Decoder> {

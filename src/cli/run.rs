@@ -1,0 +1,120 @@
+//! `run PIPELINE`: the worker. Signals, admin server, and the Kafka thread.
+
+use std::process::ExitCode;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Settings;
+use crate::kafka::{RunError, Summary};
+use crate::model::Loaded;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Health, Metrics, MetricsError};
+use crate::{admin, kafka, model};
+
+/// Why the worker did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No threads for tokio, or no signals.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+    /// The metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The admin address cannot be had.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// Stopped by itself.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl WorkerError {
+    /// The exit code that the help promises.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Run(RunError::DrainDeadline { .. }) => ExitCode::from(4),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs a loaded model over the pipeline until SIGTERM or SIGINT.
+pub fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> {
+    let runtime = runtime()?;
+    let _context = runtime.enter();
+    let shutdown = Shutdown::new();
+    runtime.spawn(stop_on_signal(shutdown.clone(), Signals::install()?));
+    let health = Health::new();
+    let (metrics, registry) = Metrics::new(&health)?;
+    let model::Receipt { model, digest, precision, provider, .. } = &loaded.receipt;
+    tracing::info!(model, digest, precision, provider, sessions = loaded.sessions.len(), "model is warm");
+    health.model_warm(model, digest, precision, provider);
+    let admin = match settings.admin {
+        Some(address) => Some(runtime.block_on(admin::serve(address, registry, health.clone()))?),
+        None => None,
+    };
+    if let Some(admin) = &admin {
+        tracing::info!(addr = %admin.address(), "admin listening");
+    }
+    let summary = on_own_thread(runtime.handle(), move || {
+        kafka::run(settings, loaded, metrics, health, &shutdown)
+    })?;
+    let Summary { read, enriched, passed, dead } = summary;
+    tracing::info!(read, enriched, passed, dead, "drained, committed, and left the group");
+    Ok(summary)
+}
+
+/// The runtime for the batcher, the admin server and the signals. Two threads are plenty: the work
+/// is done on threads of its own.
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(2).thread_name("tokio").enable_all().build()
+}
+
+/// The Kafka thread, inside the runtime's context.
+pub fn on_own_thread(
+    runtime: &Handle,
+    run: impl FnOnce() -> Result<Summary, RunError> + Send + 'static,
+) -> Result<Summary, RunError> {
+    let runtime = runtime.clone();
+    let kafka = thread::Builder::new()
+        .name("kafka".to_owned())
+        .spawn(move || {
+            let _context = runtime.enter();
+            run()
+        })
+        .map_err(RunError::Thread)?;
+    kafka.join().unwrap_or(Err(RunError::Panicked))
+}
+
+/// SIGTERM and SIGINT, caught from the moment this exists.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The first signal drains, the second ends the process where it stands.
+async fn stop_on_signal(shutdown: Shutdown, mut signals: Signals) {
+    signals.next().await;
+    tracing::info!("asked to stop: finishing what is in flight (again: stop at once)");
+    shutdown.request();
+    signals.next().await;
+    tracing::warn!("asked twice: stopping at once; what was not committed is read again");
+    std::process::exit(130);
+}

@@ -1,0 +1,207 @@
+//! Reads a pipeline: built-in defaults, then the file, then the environment, then `--set`; and says
+//! everything that is wrong with it at once.
+//!
+//! serde stops at its first error, so the merged document is checked against the schema first. What
+//! the schema refuses is then taken out, so that the rules can still judge the rest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::layers::{self, Layer, PREFIX};
+use super::problem::{ConfigError, Origin, Problem, Severity};
+use super::{Settings, explain, path, raw, schema, validate, yaml};
+
+/// No pipeline is that long; a wrong path may be.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What speaks after the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The whole environment. Variables named `SQUEEZEFLOW__SECTION__KEY` are configuration; others
+    /// are read only where a secret names them.
+    pub environment: BTreeMap<String, String>,
+    /// Each `path.to.key=value`, later ones over earlier ones.
+    pub set: Vec<String>,
+}
+
+impl Overrides {
+    /// This process's environment, and `--set` from the command line.
+    pub fn from_process(set: Vec<String>) -> Self {
+        // A variable that is not Unicode cannot be one of ours, and is no secret that Kafka takes.
+        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self { environment: std::env::vars_os().filter_map(unicode).collect(), set }
+    }
+}
+
+/// A pipeline that may be built.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What does not stop it.
+    pub warnings: Vec<Problem>,
+    /// For problems that are found later: [`Places::locate`].
+    pub places: Places,
+}
+
+/// Where each value came from.
+#[derive(Debug, Default)]
+pub struct Places {
+    file: PathBuf,
+    lines: BTreeMap<String, usize>,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Places {
+    /// Gives a problem its file, line and origin, by its path. A key that is not there is said to be
+    /// on the line of its nearest parent.
+    #[must_use]
+    pub fn locate(&self, mut problem: Problem) -> Problem {
+        problem.file = Some(self.file.clone());
+        if problem.origin == Origin::Unwritten {
+            problem.origin = self.origin(&problem.path);
+        }
+        if matches!(problem.origin, Origin::File | Origin::Unwritten) && problem.line.is_none() {
+            let mut at = Some(problem.path.as_str());
+            problem.line = std::iter::from_fn(|| {
+                let this = at?;
+                at = path::parent(this);
+                Some(self.lines.get(this).copied())
+            })
+            .find_map(|line| line);
+        }
+        problem
+    }
+
+    fn origin(&self, at: &str) -> Origin {
+        let exact = self.origins.get(at);
+        // A section has no origin of its own: whoever wrote something in it.
+        let inside =
+            || self.origins.iter().find(|(p, _)| !at.is_empty() && path::within(p, at)).map(|(_, o)| o);
+        exact.or_else(inside).cloned().unwrap_or(Origin::Unwritten)
+    }
+}
+
+/// Loads one pipeline file.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    let text = read(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    let document = yaml::parse(&text, yaml::Scalars::Typed).map_err(|e| {
+        let problem = Problem::of_file(file, format!("this is not YAML: {}", e.what));
+        ConfigError { problems: vec![Problem { line: Some(e.line), column: Some(e.column), ..problem }] }
+    })?;
+    let mut places = Places { file: file.to_owned(), lines: document.lines, ..Places::default() };
+    let mut problems: Vec<Problem> = document
+        .duplicates
+        .into_iter()
+        .map(|(path, line)| Problem {
+            line: Some(line),
+            origin: Origin::File,
+            ..Problem::error(path, "is written twice")
+        })
+        .map(|problem| problem.hint("keep one of them"))
+        .collect();
+
+    let schema = schema::schema();
+    let mut merged = merge(&schema, document.value, overrides, &mut places, &mut problems);
+    schema::drop_nulls(&schema, &mut merged);
+
+    let violations = explain::violations(&schema, &merged);
+    let refused: Vec<String> = violations.iter().map(|v| v.problem.path.clone()).collect();
+    for violation in &violations {
+        remove(&mut merged, &violation.pointer);
+    }
+    problems.extend(violations.into_iter().map(|v| v.problem));
+
+    let base = file.parent().unwrap_or(Path::new(""));
+    let judged = serde_json::from_value::<raw::Pipeline>(merged)
+        .ok()
+        .map(|raw| validate::settings(&raw, base, &overrides.environment));
+    if judged.is_none() && problems.is_empty() {
+        // The schema is made of the types, so this is a defect of ours. serde's words are not
+        // repeated: they quote the value.
+        problems.push(Problem::error(
+            "",
+            "the schema accepts this pipeline, but the worker cannot read it; please report it",
+        ));
+    }
+    let (settings, found) = judged.map_or((None, Vec::new()), |(settings, found)| (settings, found));
+    // What rests on a value that was taken out, or on the default that stood in for it, is not news.
+    problems.extend(found.into_iter().filter(|p| !p.rests_on(&refused)));
+
+    let mut problems: Vec<Problem> = problems.into_iter().map(|p| places.locate(p)).collect();
+    problems.sort_by(|a, b| (a.line, &a.path).cmp(&(b.line, &b.path)));
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|p| p.severity == Severity::Error);
+    match settings {
+        Some(settings) if errors.is_empty() => Ok(Loaded { settings, warnings, places }),
+        _ => Err(ConfigError { problems: errors.into_iter().chain(warnings).collect() }),
+    }
+}
+
+fn read(file: &Path) -> Result<String, Problem> {
+    let cannot = |e: std::io::Error| Problem::of_file(file, format!("cannot be read: {e}"));
+    let metadata = std::fs::metadata(file).map_err(cannot)?;
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?"));
+    }
+    std::fs::read_to_string(file).map_err(cannot)
+}
+
+/// File, environment, `--set`: later ones over earlier ones. Defaults are what serde fills in.
+fn merge(
+    schema: &Value,
+    file: Value,
+    overrides: &Overrides,
+    places: &mut Places,
+    problems: &mut Vec<Problem>,
+) -> Value {
+    let file = match file {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        file => file,
+    };
+    if !file.is_object() {
+        problems.push(
+            Problem { origin: Origin::File, ..Problem::error("", "a pipeline is a map of sections") }
+                .hint("begin with `input:` and `model:`"),
+        );
+        return Value::Object(serde_json::Map::new());
+    }
+    let ours = overrides.environment.iter().filter(|(name, _)| name.starts_with(PREFIX));
+    let environment = ours.filter_map(|(name, text)| Layer::environment(schema, name, text));
+    let mut all: Vec<Layer> = std::iter::once(Layer::file(file)).chain(environment).collect();
+    for assignment in &overrides.set {
+        match Layer::set(schema, assignment) {
+            Ok(layer) => all.push(layer),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    match layers::merge(all) {
+        Ok((merged, origins)) => {
+            places.origins = origins.into_iter().collect();
+            merged
+        }
+        Err(_) => {
+            problems.push(Problem::error("", "file, environment and `--set` could not be merged"));
+            Value::Null
+        }
+    }
+}
+
+/// Takes what `pointer` names out of the document.
+fn remove(document: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    match document.pointer_mut(parent) {
+        Some(Value::Object(map)) => drop(map.remove(&key.replace("~1", "/").replace("~0", "~"))),
+        // Not removed, lest the later indices shift: a list with a wrong item is judged without it.
+        Some(Value::Array(items)) => {
+            if let Some(item) = key.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
+                *item = Value::String(String::new());
+            }
+        }
+        _ => {}
+    }
+}

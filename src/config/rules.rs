@@ -1,0 +1,146 @@
+//! Rules that span several keys. Pure.
+
+use super::problem::Problem;
+use super::settings::{Batch, Model, ProviderKind, Settings};
+use super::topics::Subscription;
+
+/// Records that sit in batches: one in every session, and one more that is being collected.
+pub(super) fn records_in_batches(batch: &Batch, model: &Model) -> usize {
+    batch.max_size.get().saturating_mul(model.sessions.get().saturating_add(1))
+}
+
+/// All rules that hold for every verb.
+pub(super) fn across(settings: &Settings) -> Vec<Problem> {
+    [capacity(settings), token_budget(settings), patience(settings), loops(settings), no_effect(settings)]
+        .concat()
+}
+
+/// Can the batches be filled at all?
+fn capacity(settings: &Settings) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let needed = records_in_batches(&settings.batch, &settings.model);
+    if settings.limits.max_in_flight_records.get() < needed {
+        let what = format!(
+            "is too small to keep {} sessions busy with batches of {}",
+            settings.model.sessions, settings.batch.max_size
+        );
+        found.push(
+            Problem::error("limits.max_in_flight_records", what)
+                .hint(format!("at least {needed}: max_batch_size × (sessions + 1)"))
+                .also(&["batch.max_batch_size", "model.sessions", "model.threads", "model.provider"]),
+        );
+    }
+    if settings.limits.max_in_flight_bytes < settings.input.max_text_bytes {
+        found.push(
+            Problem::error(
+                "limits.max_in_flight_bytes",
+                "is smaller than `input.max_text_bytes`: no such text would ever fit",
+            )
+            .hint(format!("at least {}", settings.input.max_text_bytes))
+            .also(&["input.max_text_bytes"]),
+        );
+    }
+    found
+}
+
+fn token_budget(settings: &Settings) -> Vec<Problem> {
+    match settings.model.max_length {
+        Some(max) if settings.batch.max_tokens < max => {
+            vec![too_few_tokens(max.get()).also(&["model.max_length"])]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn too_few_tokens(max_length: usize) -> Problem {
+    let what = format!("is smaller than the longest sequence, {max_length} tokens: it would never fit");
+    Problem::error("batch.max_batch_tokens", what)
+        .hint(format!("at least {max_length}, or a smaller `model.max_length`"))
+}
+
+/// Does the drain end before the group loses patience?
+fn patience(settings: &Settings) -> Vec<Problem> {
+    let Some(kafka) = &settings.kafka else { return Vec::new() };
+    if settings.limits.drain_timeout < kafka.session_timeout {
+        return Vec::new();
+    }
+    let problem = Problem::error(
+        "limits.drain_timeout",
+        "must be shorter than `kafka.session_timeout`: else the group takes the partitions while they are drained",
+    );
+    vec![problem.hint(format!("less than {:?}", kafka.session_timeout)).also(&["kafka.session_timeout"])]
+}
+
+/// A pipeline cannot feed itself, nor mix its results with its dead letters.
+fn loops(settings: &Settings) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let output = settings.output.topic.as_deref();
+    let dead = settings.dead_letter.as_ref().map(|d| d.topic.as_str());
+    for (at, topic) in [("output.topic", output), ("dead_letter.topic", dead)] {
+        let Some(topic) = topic else { continue };
+        let reads = |entry: &&String| Subscription::parse(entry).is_ok_and(|s| s.reads(topic));
+        if let Some(entry) = settings.input.topics.iter().find(reads) {
+            let what =
+                format!("`{topic}` is read by `{entry}` in `input.topics`: a pipeline cannot feed itself");
+            let hint = match entry.starts_with('^') {
+                true => "end the pattern with `$`, or choose a topic that it does not match",
+                false => "choose another topic",
+            };
+            found.push(Problem::error(at, what).hint(hint).also(&["input.topics"]));
+        }
+    }
+    if output.is_some() && output == dead {
+        let problem = Problem::error(
+            "dead_letter.topic",
+            "is the output topic: results and dead letters would be mixed",
+        );
+        found.push(problem.hint("such as the output topic with `.dead`").also(&["output.topic"]));
+    }
+    found
+}
+
+/// What was written, and does nothing here.
+fn no_effect(settings: &Settings) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let accelerated = settings.model.provider.kind != ProviderKind::Cpu;
+    if accelerated && settings.model.threads.get() > 1 && settings.model.fallback.is_empty() {
+        found.push(
+            Problem::warning("model.threads", "has no effect: the provider is not `cpu`")
+                .also(&["model.provider"]),
+        );
+    }
+    found
+}
+
+/// What only the package knows: can the token budget hold its longest sequence? `max_length` is the
+/// package's own, in tokens.
+pub fn check_against_model(settings: &Settings, max_length: usize) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let asked = settings.model.max_length.map_or(max_length, |max| max.get());
+    if asked > max_length {
+        let what = format!("is more than the package can read, {max_length} tokens");
+        found.push(
+            Problem::error("model.max_length", what).hint(format!("at most {max_length}, or leave it out")),
+        );
+    }
+    if settings.batch.max_tokens.get() < asked.min(max_length) {
+        found.push(too_few_tokens(asked.min(max_length)));
+    }
+    found
+}
+
+/// What `run` needs and `tag` does not.
+pub fn require_kafka(settings: &Settings) -> Vec<Problem> {
+    let missing = |at: &str, hint: &str| Problem::error(at, "is missing: `run` needs it").hint(hint);
+    let mut found = Vec::new();
+    if settings.kafka.is_none() {
+        found.push(missing("kafka", "`kafka: {bootstrap_servers: \"localhost:9092\", group_id: sentiment}`"));
+    }
+    if settings.output.topic.is_none() {
+        found.push(missing("output.topic", "such as `reviews.tagged`"));
+    }
+    if settings.dead_letter.is_none() {
+        found.push(missing("dead_letter.topic", "such as `reviews.dead`"));
+    }
+    found
+}

@@ -1,0 +1,156 @@
+//! The JSON Schema of a pipeline file (draft 2020-12), made from the types in `raw`, and the way
+//! from a path to the part of it that speaks of that path.
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use serde_json::Value;
+
+use super::{path, raw};
+
+/// The schema, without references: editors and the error messages read it in place.
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize().with(|s| s.inline_subschemas = true);
+    let mut schema = settings.with_transform(Plain).into_generator().into_root_schema_for::<raw::Pipeline>();
+    schema.insert("title".into(), "squeezeflow pipeline".into());
+    schema.to_value()
+}
+
+/// Says in the plainest words what the derived schema says: no `null` (a key without a value counts
+/// as not written), one `enum` instead of a choice of constants.
+#[derive(Debug, Clone)]
+struct Plain;
+
+impl Transform for Plain {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(map) = schema.as_object_mut() else { return };
+        for keyword in ["type", "enum"] {
+            if let Some(Value::Array(options)) = map.get_mut(keyword) {
+                options.retain(|o| !o.is_null() && o != "null");
+                if let (1, "type", Some(only)) = (options.len(), keyword, options.first().cloned()) {
+                    map.insert("type".into(), only);
+                }
+            }
+        }
+        if let Some(Value::Array(mut options)) = map.remove("anyOf") {
+            // `Option<an enum>`: the enum, or null.
+            options.retain(|o| o.get("type").is_none_or(|t| t != "null"));
+            if let Some(Value::Object(only)) = options.pop() {
+                for (keyword, value) in only {
+                    describe(map, keyword, value);
+                }
+            }
+        }
+        if let Some(Value::Array(options)) = map.remove("oneOf") {
+            let words = options
+                .iter()
+                .filter_map(|o| Some((o.get("const")?.clone(), o.get("description")?.as_str()?)));
+            let (names, meanings): (Vec<_>, Vec<_>) = words
+                .map(|(name, meaning)| {
+                    (name.clone(), format!("`{}`: {meaning}", name.as_str().unwrap_or("")))
+                })
+                .unzip();
+            map.insert("type".into(), "string".into());
+            map.insert("enum".into(), names.into());
+            describe(map, "description".into(), format!("{}.", meanings.join("; ")).into());
+        }
+        if map.get("default").is_some_and(|d| d.is_null() || d.is_object()) {
+            // Of a whole section: its keys say it already.
+            map.remove("default");
+        }
+    }
+}
+
+/// Inserts; but two descriptions (of the key and of its type) are both wanted.
+fn describe(map: &mut serde_json::Map<String, Value>, keyword: String, value: Value) {
+    match (keyword.as_str(), map.get("description"), &value) {
+        ("description", Some(Value::String(key)), Value::String(of_type)) => {
+            let both = format!("{key} {of_type}");
+            map.insert(keyword, both.into());
+        }
+        _ => drop(map.insert(keyword, value)),
+    }
+}
+
+/// The part of `schema` that speaks of a dotted path, and the path's keys. Below a map with free
+/// keys the rest is one key, dots and all.
+pub(super) fn at<'s>(schema: &'s Value, dotted: &str) -> (Vec<String>, Option<&'s Value>) {
+    let (mut node, mut keys, mut rest) = (Some(schema), Vec::new(), dotted);
+    while !rest.is_empty() {
+        let free = node.and_then(|n| n.get("additionalProperties")).filter(|a| a.is_object());
+        if free.is_some() {
+            keys.push(rest.to_owned());
+            return (keys, free);
+        }
+        let (key, after) = rest.split_once('.').unwrap_or((rest, ""));
+        node = node.and_then(|n| n.get("properties")?.get(key));
+        keys.push(key.to_owned());
+        rest = after;
+    }
+    (keys, node)
+}
+
+/// Removes the keys that are known and have no value: `batch:` with every line below it commented
+/// out is the same as no `batch:`. Unknown ones stay, to be reported.
+pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {
+    let Value::Object(map) = value else { return };
+    let properties = schema.get("properties");
+    map.retain(|key, value| !(value.is_null() && properties.is_some_and(|p| p.get(key).is_some())));
+    for (key, value) in map {
+        if let Some(below) = properties.and_then(|p| p.get(key)) {
+            drop_nulls(below, value);
+        }
+    }
+}
+
+/// Every path that may be written, with what the schema says of it, sections included. Free keys
+/// stand as `<name>`.
+pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
+    fn walk<'s>(at: &str, node: &'s Value, out: &mut Vec<(String, &'s Value)>) {
+        let known = node.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let free = node.get("additionalProperties").filter(|a| a.is_object()).map(|a| ("<name>", a));
+        for (key, below) in known.map(|(k, v)| (k.as_str(), v)).chain(free) {
+            let at = path::key(at, key);
+            out.push((at.clone(), below));
+            walk(&at, below, out);
+        }
+    }
+    let mut out = Vec::new();
+    walk("", schema, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn it_is_a_valid_schema_in_plain_words() {
+        let schema = schema();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert!(jsonschema::meta::is_valid(&schema));
+        let text = schema.to_string();
+        for word in ["\"null\"", "$ref", "oneOf", "anyOf"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+        for (path, node) in paths(&schema) {
+            let described = node["description"].as_str().is_some_and(|d| !d.is_empty());
+            assert!(described || path.ends_with("<name>"), "{path} has no description");
+        }
+        let (_, mode) = at(&schema, "output.mode");
+        assert_eq!(mode.unwrap()["enum"], serde_json::json!(["splice", "envelope", "headers"]));
+        let (_, age) = at(&schema, "batch.max_batch_age");
+        assert_eq!(age.unwrap()["default"], "20ms");
+    }
+
+    #[test]
+    fn free_keys_keep_their_dots() {
+        let schema = schema();
+        let (keys, node) = at(&schema, "kafka.librdkafka.socket.keepalive.enable");
+        assert_eq!(keys, ["kafka", "librdkafka", "socket.keepalive.enable"]);
+        assert!(node.is_some());
+        assert!(at(&schema, "input.topcis").1.is_none());
+    }
+}

@@ -1,0 +1,417 @@
+//! From the raw document to [`Settings`]: real types, files and secrets found, and the rules that
+//! the schema cannot say. Every rule is tried; what is wrong is collected, not thrown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::problem::{Problem, Severity};
+use super::settings::{self as to, Settings};
+use super::topics::{self, Subscription};
+use super::{Secret, librdkafka, path, raw, rules, selector, units, words};
+use crate::kafka::client;
+
+/// Settings, with warnings; or no settings, with at least one error. `base` is the folder that
+/// relative paths start from.
+pub(super) fn settings(
+    raw: &raw::Pipeline,
+    base: &Path,
+    environment: &BTreeMap<String, String>,
+) -> (Option<Settings>, Vec<Problem>) {
+    let mut check = Check { base, environment, found: Vec::new() };
+    let settings = check.pipeline(raw);
+    let mut found = check.found;
+    let refused: Vec<String> = errors(&found).map(|p| p.path.clone()).collect();
+    found.extend(rules::across(&settings).into_iter().filter(|p| !p.rests_on(&refused)));
+    let good = errors(&found).next().is_none();
+    (good.then_some(settings), found)
+}
+
+fn errors(found: &[Problem]) -> impl Iterator<Item = &Problem> {
+    found.iter().filter(|p| p.severity == Severity::Error)
+}
+
+/// Collects what is wrong while values are turned into real ones. For a wrong value its method says
+/// so in `found` and gives a stand-in, so that the rest can be judged; settings with a stand-in in
+/// them never leave this file.
+struct Check<'a> {
+    base: &'a Path,
+    environment: &'a BTreeMap<String, String>,
+    found: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn pipeline(&mut self, raw: &raw::Pipeline) -> Settings {
+        let batch = self.batch(&raw.batch);
+        let model = self.model(&raw.model);
+        Settings {
+            kafka: raw.kafka.as_ref().map(|kafka| self.kafka(kafka)),
+            input: self.input(&raw.input),
+            output: self.output(&raw.output, raw.input.format),
+            dead_letter: raw.dead_letter.as_ref().map(|dead| {
+                self.topic("dead_letter.topic", &dead.topic);
+                to::DeadLetterTopic { topic: dead.topic.clone() }
+            }),
+            limits: self.limits(&raw.limits, &batch, &model),
+            admin: self.admin(&raw.admin),
+            log: self.log(&raw.log),
+            model,
+            batch,
+        }
+    }
+
+    fn kafka(&mut self, raw: &raw::Kafka) -> to::Kafka {
+        to::Kafka {
+            bootstrap_servers: self.servers(&raw.bootstrap_servers),
+            group_id: raw.group_id.clone(),
+            group_instance_id: raw.group_instance_id.clone(),
+            client_id: raw.client_id.clone(),
+            tls: raw.tls.as_ref().map(|tls| self.tls(tls)),
+            sasl: raw.sasl.as_ref().map(|sasl| self.sasl(sasl)),
+            session_timeout: self.positive("kafka.session_timeout", &raw.session_timeout),
+            commit_interval: self.positive("kafka.commit_interval", &raw.commit_interval),
+            librdkafka: self.librdkafka(&raw.librdkafka),
+        }
+    }
+
+    fn servers(&mut self, text: &str) -> String {
+        let servers: Vec<&str> = text.split(',').map(str::trim).collect();
+        let good = |server: &&str| {
+            let port = server.rsplit_once(':');
+            port.is_none_or(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+                && !server.is_empty()
+        };
+        if !servers.iter().all(good) {
+            let problem = Problem::error(
+                "kafka.bootstrap_servers",
+                "is not a list of `host:port`, separated by commas",
+            );
+            self.found.push(problem.hint("such as `broker1:9092,broker2:9092`"));
+        }
+        servers.join(",")
+    }
+
+    fn tls(&mut self, raw: &raw::Tls) -> to::Tls {
+        let lacks = match (&raw.certificate_file, &raw.key_file) {
+            (Some(_), None) => Some(("kafka.tls.key_file", "is missing: the certificate needs its key")),
+            (None, Some(_)) => {
+                Some(("kafka.tls.certificate_file", "is missing: the key needs its certificate"))
+            }
+            _ => None,
+        };
+        self.found.extend(lacks.map(|(at, what)| Problem::error(at, what)));
+        to::Tls {
+            ca_file: self.file("kafka.tls.ca_file", raw.ca_file.as_deref()),
+            certificate_file: self.file("kafka.tls.certificate_file", raw.certificate_file.as_deref()),
+            key_file: self.file("kafka.tls.key_file", raw.key_file.as_deref()),
+            key_password: raw
+                .key_password
+                .as_ref()
+                .map(|secret| self.secret("kafka.tls.key_password", secret)),
+            verify_hostname: raw.verify_hostname,
+        }
+    }
+
+    fn sasl(&mut self, raw: &raw::Sasl) -> to::Sasl {
+        to::Sasl {
+            mechanism: match raw.mechanism {
+                raw::SaslMechanism::Plain => to::SaslMechanism::Plain,
+                raw::SaslMechanism::ScramSha256 => to::SaslMechanism::ScramSha256,
+                raw::SaslMechanism::ScramSha512 => to::SaslMechanism::ScramSha512,
+            },
+            username: raw.username.clone(),
+            password: self.secret("kafka.sasl.password", &raw.password),
+        }
+    }
+
+    fn librdkafka(&mut self, raw: &BTreeMap<String, words::Scalar>) -> BTreeMap<String, String> {
+        let mut passed = BTreeMap::new();
+        for (property, value) in raw {
+            let (at, value) = (format!("kafka.librdkafka.{property}"), value.text());
+            if let Some(reason) = librdkafka::owned(property) {
+                self.found.push(Problem::error(at, "is not for a pipeline to set").hint(reason));
+            } else if let Err(e) = client::accepts(property, &value) {
+                self.found.push(Problem::error(at, e.to_string()).hint("see librdkafka's CONFIGURATION.md"));
+            } else {
+                passed.insert(property.clone(), value);
+            }
+        }
+        passed
+    }
+
+    fn input(&mut self, raw: &raw::Input) -> to::Input {
+        for (i, topic) in raw.topics.iter().enumerate() {
+            if let Err(e) = Subscription::parse(topic) {
+                let problem = Problem::error(format!("input.topics[{i}]"), e.to_string());
+                self.found.push(match e {
+                    topics::TopicError::Characters => {
+                        problem.hint("a pattern begins with `^`, such as `^reviews[.].*$`")
+                    }
+                    topics::TopicError::NotPosix => {
+                        problem.hint("write `[0-9]` for `\\d`, `[[:space:]]` for `\\s`, and no `(?…)`")
+                    }
+                    _ => problem,
+                });
+            }
+        }
+        let format = match (raw.format, raw.text.as_deref()) {
+            (raw::Format::Text, None) => to::Format::Text,
+            (raw::Format::Text, Some(_)) => {
+                let problem = Problem::error(
+                    "input.text",
+                    "says where the text is in JSON, but `input.format` is `text`",
+                );
+                self.found
+                    .push(problem.hint("remove it: the whole value is the text").also(&["input.format"]));
+                to::Format::Text
+            }
+            (raw::Format::Json, text) => match selector::parse(text.unwrap_or("/text")) {
+                Ok(selector) => to::Format::Json(selector),
+                Err(e) => {
+                    let problem = Problem::error("input.text", e.to_string());
+                    self.found.push(problem.hint("such as `/text`, or `{/title}. {/body}`"));
+                    to::Format::Text
+                }
+            },
+        };
+        let start = match raw.start.0.as_str() {
+            "earliest" => Some(to::Start::Earliest),
+            "latest" => Some(to::Start::Latest),
+            time => units::timestamp(time).map(to::Start::Timestamp),
+        };
+        if start.is_none() {
+            self.found.push(Problem::error("input.start", "is a day or an hour that does not exist"));
+        }
+        let max_text_bytes = self.size("input.max_text_bytes", &raw.max_text_bytes);
+        to::Input {
+            topics: raw.topics.clone(),
+            format,
+            start: start.unwrap_or(to::Start::Earliest),
+            on_gap: match raw.on_gap {
+                raw::OnGap::Fail => to::OnGap::Fail,
+                raw::OnGap::Earliest => to::OnGap::Earliest,
+            },
+            max_text_bytes,
+        }
+    }
+
+    fn model(&mut self, raw: &raw::Model) -> to::Model {
+        let provider = self.provider("model.provider", &raw.provider);
+        let fallback = raw.fallback.iter().enumerate();
+        let fallback = fallback.map(|(i, p)| self.provider(&path::index("model.fallback", i), p)).collect();
+        let threads = count(raw.threads);
+        let auto = match provider.kind {
+            to::ProviderKind::Cpu => cores() / threads,
+            to::ProviderKind::Cuda | to::ProviderKind::TensorRt => 1,
+        };
+        to::Model {
+            path: self.base.join(&raw.path),
+            provider,
+            fallback,
+            sessions: workers(&raw.sessions, auto),
+            threads,
+            library: self.file("model.library", raw.library.as_deref()),
+            max_length: raw.max_length.map(count),
+        }
+    }
+
+    fn provider(&mut self, at: &str, raw: &words::Provider) -> to::Provider {
+        let (name, options) = match raw {
+            words::Provider::Name(name) => (*name, BTreeMap::new()),
+            // The schema has seen to it that there is exactly one.
+            words::Provider::WithOptions(one) => match one.iter().next() {
+                Some((name, options)) => {
+                    (*name, options.iter().map(|(k, v)| (k.clone(), v.text())).collect())
+                }
+                None => (words::ProviderName::Cpu, BTreeMap::new()),
+            },
+        };
+        let kind = match name {
+            words::ProviderName::Cpu => to::ProviderKind::Cpu,
+            words::ProviderName::Cuda => to::ProviderKind::Cuda,
+            words::ProviderName::TensorRt => to::ProviderKind::TensorRt,
+        };
+        if kind == to::ProviderKind::Cpu && !options.is_empty() {
+            let problem = Problem::error(format!("{at}.cpu"), "has no options");
+            self.found.push(problem.hint("write `cpu`; its threads are `model.threads`"));
+        }
+        to::Provider { kind, options }
+    }
+
+    fn batch(&mut self, raw: &raw::Batch) -> to::Batch {
+        to::Batch {
+            max_tokens: count(raw.max_batch_tokens),
+            max_size: count(raw.max_batch_size),
+            max_age: self.duration("batch.max_batch_age", &raw.max_batch_age),
+        }
+    }
+
+    fn output(&mut self, raw: &raw::Output, format: raw::Format) -> to::Output {
+        if let Some(topic) = &raw.topic {
+            self.topic("output.topic", topic);
+        }
+        let mode = match (raw.mode, format) {
+            (Some(raw::Mode::Splice), raw::Format::Text) => {
+                let problem = Problem::error(
+                    "output.mode",
+                    "`splice` needs JSON to splice into, but `input.format` is `text`",
+                );
+                self.found.push(problem.hint("write `envelope` or `headers`").also(&["input.format"]));
+                to::OutputMode::Splice
+            }
+            (Some(raw::Mode::Splice), _) | (None, raw::Format::Json) => to::OutputMode::Splice,
+            (Some(raw::Mode::Envelope), _) | (None, raw::Format::Text) => to::OutputMode::Envelope,
+            (Some(raw::Mode::Headers), _) => to::OutputMode::Headers,
+        };
+        if mode == to::OutputMode::Envelope && raw.field == "text" {
+            let problem = Problem::error("output.field", "an envelope has a field `text` already");
+            self.found.push(problem.hint("such as `nlp`").also(&["output.mode", "input.format"]));
+        }
+        to::Output {
+            topic: raw.topic.clone(),
+            mode,
+            field: raw.field.clone(),
+            on_existing: match raw.on_existing {
+                raw::OnExisting::Replace => to::OnExisting::Replace,
+                raw::OnExisting::Keep => to::OnExisting::Keep,
+                raw::OnExisting::Error => to::OnExisting::Error,
+            },
+            scores: raw.scores,
+            partition: match raw.partition {
+                raw::Partition::Key => to::OutputPartition::Key,
+                raw::Partition::Input => to::OutputPartition::Input,
+            },
+            source_headers: raw.source_headers,
+        }
+    }
+
+    fn limits(&mut self, raw: &raw::Limits, batch: &to::Batch, model: &to::Model) -> to::Limits {
+        let enough = || at_least_one(rules::records_in_batches(batch, model).max(10_000));
+        to::Limits {
+            max_in_flight_records: raw.max_in_flight_records.map_or_else(enough, count),
+            max_in_flight_bytes: self.size("limits.max_in_flight_bytes", &raw.max_in_flight_bytes),
+            text_workers: workers(&raw.text_workers, (cores() / 4).min(8)),
+            drain_timeout: self.positive("limits.drain_timeout", &raw.drain_timeout),
+        }
+    }
+
+    fn admin(&mut self, raw: &raw::Admin) -> Option<SocketAddr> {
+        let address = raw.enabled.then(|| raw.address.parse().ok());
+        if address == Some(None) {
+            let problem = Problem::error("admin.address", "is not `IP:port`");
+            let hint = "such as `127.0.0.1:9464` or `[::1]:9464`; a host's name is not resolved";
+            self.found.push(problem.hint(hint));
+        }
+        address.flatten()
+    }
+
+    fn log(&mut self, raw: &raw::Log) -> to::Log {
+        if tracing_subscriber::EnvFilter::try_new(&raw.level).is_err() {
+            let problem = Problem::error("log.level", "is not a log filter");
+            self.found.push(problem.hint("such as `info`, or `info,squeezeflow=debug`"));
+        }
+        let format = match raw.format {
+            raw::LogFormat::Human => to::LogFormat::Human,
+            raw::LogFormat::Json => to::LogFormat::Json,
+        };
+        to::Log { format, level: raw.level.clone() }
+    }
+
+    fn topic(&mut self, at: &str, topic: &str) {
+        let error = topics::name(topic).err();
+        self.found.extend(error.map(|e| Problem::error(at, e.to_string())));
+    }
+
+    fn duration(&mut self, at: &str, raw: &words::Duration) -> Duration {
+        units::duration(&raw.0).unwrap_or_else(|| {
+            self.found.push(Problem::error(at, "is not a duration").hint("such as `20ms`, `1.5s`, `2m`"));
+            Duration::from_secs(1)
+        })
+    }
+
+    /// A duration of at least a millisecond: librdkafka counts in them.
+    fn positive(&mut self, at: &str, raw: &words::Duration) -> Duration {
+        let duration = self.duration(at, raw);
+        if duration < Duration::from_millis(1) {
+            self.found.push(Problem::error(at, "must be at least 1ms"));
+        }
+        duration
+    }
+
+    fn size(&mut self, at: &str, raw: &words::ByteSize) -> NonZeroUsize {
+        units::byte_size(&raw.0.text()).and_then(NonZeroUsize::new).unwrap_or_else(|| {
+            let problem = Problem::error(at, "is not a size of at least one byte");
+            self.found.push(problem.hint("such as `64MiB` or `65536`"));
+            NonZeroUsize::MIN
+        })
+    }
+
+    /// The file, resolved and there.
+    fn file(&mut self, at: &str, raw: Option<&str>) -> Option<PathBuf> {
+        let file = self.base.join(raw?);
+        let error = std::fs::File::open(&file).err();
+        self.found.extend(error.map(|e| cannot_read(at, &file, &e)));
+        Some(file)
+    }
+
+    fn secret(&mut self, at: &str, raw: &words::Secret) -> Secret {
+        use words::{Secret as Raw, SecretSource};
+        let value = match raw {
+            Raw::Literal(value) => {
+                let problem = Problem::warning(at, "a secret stands in the open");
+                self.found.push(problem.hint("write `{env: NAME}` or `{file: PATH}`"));
+                Ok(value.clone())
+            }
+            Raw::Elsewhere(SecretSource::Env(name)) => self.environment.get(name).cloned().ok_or_else(|| {
+                let what = format!("the environment variable {name} is not set");
+                Problem::error(path::key(at, "env"), what).hint(format!("export {name}=…"))
+            }),
+            Raw::Elsewhere(SecretSource::File(file)) => {
+                let file = self.base.join(file);
+                std::fs::read_to_string(&file)
+                    .map(|text| without_line_feed(&text).to_owned())
+                    .map_err(|e| cannot_read(&path::key(at, "file"), &file, &e))
+            }
+        };
+        let value = value.and_then(|value| match value.is_empty() || value.contains('\0') {
+            true => Err(Problem::error(at, "the secret is empty or has a zero byte in it")),
+            false => Ok(value),
+        });
+        Secret::new(value.unwrap_or_else(|problem| {
+            self.found.push(problem);
+            String::new()
+        }))
+    }
+}
+
+/// Editors and `echo` end a file with one.
+fn without_line_feed(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn cannot_read(at: &str, file: &Path, e: &std::io::Error) -> Problem {
+    let problem = Problem::error(at, format!("{} cannot be read: {e}", file.display()));
+    problem.hint("relative paths start at the pipeline file's folder")
+}
+
+fn at_least_one(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The schema has seen to it that it is not 0.
+fn count(raw: words::Count) -> NonZeroUsize {
+    at_least_one(usize::try_from(raw.0).unwrap_or(usize::MAX))
+}
+
+fn workers(raw: &words::Workers, auto: usize) -> NonZeroUsize {
+    match raw {
+        words::Workers::Count(n) => count(*n),
+        words::Workers::Auto(_) => at_least_one(auto),
+    }
+}

@@ -1,0 +1,438 @@
+//! Configuration from the outside: what a user writes, and what they are told.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use squeezeflow::config::settings::{Format, OutputMode, ProviderKind, Start, TextSelector};
+use squeezeflow::config::{self, ConfigError, Loaded, Origin, Overrides, Problem, Severity};
+use tempfile::TempDir;
+
+const MINIMAL: &str = "input: {topics: [reviews]}\nmodel: {path: models/x}\n";
+const KAFKA: &str = "kafka: {bootstrap_servers: \"localhost:9092\", group_id: g}\n";
+
+struct Case {
+    dir: TempDir,
+    overrides: Overrides,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { dir: TempDir::new().unwrap(), overrides: Overrides::default() }
+    }
+    fn set(mut self, assignment: &str) -> Self {
+        self.overrides.set.push(assignment.into());
+        self
+    }
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.overrides.environment.insert(name.into(), value.into());
+        self
+    }
+    fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("pipeline.yaml")
+    }
+    fn try_load(&self, text: &str) -> Result<Loaded, ConfigError> {
+        std::fs::write(self.path(), text).unwrap();
+        config::load(&self.path(), &self.overrides)
+    }
+    fn load(&self, text: &str) -> Loaded {
+        self.try_load(text).unwrap_or_else(|e| panic!("{e}"))
+    }
+    fn problems(&self, text: &str) -> Vec<Problem> {
+        self.try_load(text).expect_err("should be refused").problems
+    }
+}
+
+/// `line path` of each, in the order in which they are shown.
+fn places(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(|p| format!("{} {}", p.line.map_or("-".into(), |l| l.to_string()), p.path)).collect()
+}
+
+fn the_one(problems: &[Problem]) -> &Problem {
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    &problems[0]
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_shortest_pipeline_has_the_documented_defaults() {
+    let case = Case::new();
+    let Loaded { settings: s, warnings, .. } = case.load(MINIMAL);
+    assert!(warnings.is_empty());
+    assert!(s.kafka.is_none() && s.dead_letter.is_none() && s.output.topic.is_none());
+    assert_eq!(s.input.format, Format::Json(TextSelector::Pointer("/text".into())));
+    assert_eq!(s.input.start, Start::Earliest);
+    assert_eq!(s.input.max_text_bytes.get(), 1 << 20);
+    assert_eq!(s.model.path, case.dir.path().join("models/x"), "relative to the pipeline file");
+    assert_eq!(s.model.provider.kind, ProviderKind::Cpu);
+    assert_eq!(s.model.sessions, std::thread::available_parallelism().unwrap());
+    assert_eq!((s.batch.max_tokens.get(), s.batch.max_size.get()), (4096, 64));
+    assert_eq!(s.batch.max_age, Duration::from_millis(20));
+    assert_eq!((s.output.mode, s.output.field.as_str()), (OutputMode::Splice, "nlp"));
+    assert_eq!(s.limits.drain_timeout, Duration::from_secs(20));
+    assert_eq!(s.admin, Some("127.0.0.1:9464".parse().unwrap()));
+    let missing: Vec<_> = config::require_kafka(&s).into_iter().map(|p| p.path).collect();
+    assert_eq!(missing, ["kafka", "output.topic", "dead_letter.topic"]);
+}
+
+#[test]
+fn later_layers_win() {
+    let text =
+        format!("{MINIMAL}{KAFKA}batch: {{max_batch_size: 8, max_batch_tokens: 600, max_batch_age: 5ms}}\n");
+    let case = Case::new()
+        .env("SQUEEZEFLOW__BATCH__MAX_BATCH_SIZE", "16")
+        .env("SQUEEZEFLOW__BATCH__MAX_BATCH_TOKENS", "700")
+        .env("SQUEEZEFLOW__KAFKA__GROUP_ID", "123")
+        .env("SQUEEZEFLOW__KAFKA__LIBRDKAFKA__SOCKET_KEEPALIVE_ENABLE", "true")
+        .env("SQUEEZEFLOW__ADMIN__ENABLED", "false")
+        .env("UNRELATED", "x")
+        .set("batch.max_batch_size=32")
+        .set("input.topics=a,b")
+        .set("input.start=2026-01-31T08:00:00Z")
+        .set("model.provider={cuda: {device_id: 1}}");
+    let s = case.load(&text).settings;
+    assert_eq!(s.batch.max_size.get(), 32, "--set over environment over file");
+    assert_eq!(s.batch.max_tokens.get(), 700, "environment over file");
+    assert_eq!(s.batch.max_age, Duration::from_millis(5), "file over default");
+    assert_eq!(s.input.topics, ["a", "b"]);
+    assert_eq!(s.input.start, Start::Timestamp(1_769_846_400_000));
+    assert_eq!(s.model.provider.options, BTreeMap::from([("device_id".into(), "1".into())]));
+    assert_eq!(s.model.sessions.get(), 1, "auto, on a GPU");
+    assert_eq!(s.admin, None);
+    let kafka = s.kafka.unwrap();
+    assert_eq!(kafka.group_id, "123", "text, because the schema says so");
+    assert_eq!(kafka.librdkafka["socket.keepalive.enable"], "true");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_lines() {
+    let text = "\
+kafka:
+  bootstrap_servers: localhost:9092,
+  group_id: 123
+input:
+  topcis: [reviews]
+  topics: [reviews]
+  format: jsno
+model:
+  path: x
+  provider: gpu
+batch:
+  max_batch_tokens: lots
+  max_batch_age: 20
+  max_batch_size: 0
+output:
+  topic: \"reviews tagged\"
+limits:
+  drain_timeout: 60s
+  drain_timeout: 61s
+log:
+  level: loud=very=much
+";
+    let case = Case::new()
+        .env("SQUEEZEFLOW__OUTPUT__SCORES", "perhaps")
+        .set("limits.text_workers=some")
+        .set("nonsense");
+    let problems = case.problems(text);
+    let of = |path: &str| {
+        let all: Vec<_> = problems.iter().filter(|p| p.path == path).collect();
+        assert_eq!(all.len(), 1, "{path}: {problems:#?}");
+        all[0].clone()
+    };
+    assert_eq!(
+        places(&problems),
+        [
+            "- ",
+            "- limits.text_workers",
+            "- output.scores",
+            "3 kafka.group_id",
+            "5 input.topcis",
+            "7 input.format",
+            "10 model.provider",
+            "12 batch.max_batch_tokens",
+            "13 batch.max_batch_age",
+            "14 batch.max_batch_size",
+            "19 limits.drain_timeout",
+        ],
+        "{problems:#?}"
+    );
+    assert_eq!(of("input.topcis").hint.unwrap(), "did you mean `topics`?");
+    assert_eq!(of("input.format").what, "must be one of json, text");
+    assert_eq!(of("input.format").hint.unwrap(), "did you mean `json`?");
+    assert_eq!(of("kafka.group_id").hint.unwrap(), "put it in quotes");
+    assert!(of("batch.max_batch_age").to_string().contains("20ms"));
+    assert_eq!(of("output.scores").origin, Origin::Environment("SQUEEZEFLOW__OUTPUT__SCORES".into()));
+    assert_eq!(of("limits.text_workers").origin, Origin::Set);
+    let shown = of("batch.max_batch_tokens").to_string();
+    let expected = format!(
+        "error: batch.max_batch_tokens: expected a whole number from 1, found text\n  --> {}:12",
+        case.path().display()
+    );
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn rules_and_schema_errors_come_together() {
+    let text = "input: {topics: [reviews]}\nmodel: {path: x}\nbatch: {max_batch_age: soon}\n\
+                output: {topic: reviews}\nlog: {level: \"a=b=c\"}\n";
+    assert_eq!(
+        places(&Case::new().problems(text)),
+        ["3 batch.max_batch_age", "4 output.topic", "5 log.level"]
+    );
+}
+
+#[test]
+fn what_rests_on_a_refused_value_is_not_judged() {
+    // The token budget is compared with a default here, because the file's own is refused.
+    let text = "input: {topics: [a]}\nmodel: {path: x, max_length: 9000}\nbatch: {max_batch_tokens: lots}\n";
+    assert_eq!(places(&Case::new().problems(text)), ["3 batch.max_batch_tokens"]);
+}
+
+#[test]
+fn yaml_that_cannot_be_read_has_line_and_column() {
+    let problems = Case::new().problems("input:\n  topics: @x\n");
+    let problem = the_one(&problems);
+    assert_eq!((problem.line, problem.column), (Some(2), Some(11)), "{problem}");
+    let problems = Case::new().problems("- a\n- b\n");
+    assert!(problems.iter().any(|p| p.what.contains("map of sections")), "{problems:#?}");
+    assert!(Case::new().problems("").iter().any(|p| p.path == "input"));
+    let missing = config::load(Path::new("no/such/file.yaml"), &Overrides::default()).unwrap_err();
+    assert!(missing.to_string().contains("no/such/file.yaml"), "{missing}");
+}
+
+#[test]
+fn a_section_without_keys_is_as_if_it_were_not_there() {
+    let settings = Case::new()
+        .load(&format!("{MINIMAL}batch:\n#  max_batch_size: 3\nkafka:\noutput: {{topic: }}\n"))
+        .settings;
+    assert!(settings.kafka.is_none() && settings.output.topic.is_none());
+}
+
+#[test]
+fn secrets_come_from_environment_and_files() {
+    let sasl = |password: &str| {
+        format!(
+            "{MINIMAL}kafka:\n  bootstrap_servers: b\n  group_id: g\n  tls: {{}}\n  sasl: {{mechanism: PLAIN, username: u, password: {password}}}\n"
+        )
+    };
+    let reveal = |loaded: Loaded| loaded.settings.kafka.unwrap().sasl.unwrap().password.reveal().to_owned();
+    let case = Case::new().env("MY_PASSWORD", "s3cret").file("password", "fr0mfile\n");
+    assert_eq!(reveal(case.load(&sasl("{env: MY_PASSWORD}"))), "s3cret");
+    assert_eq!(reveal(case.load(&sasl("{file: password}"))), "fr0mfile");
+    let literal = case.load(&sasl("hunter2"));
+    assert_eq!(the_one(&literal.warnings).severity, Severity::Warning);
+    assert_eq!(places(&literal.warnings), ["7 kafka.sasl.password"]);
+    assert_eq!(reveal(literal), "hunter2");
+    assert_eq!(places(&case.problems(&sasl("{env: NOT_SET}"))), ["7 kafka.sasl.password.env"]);
+    assert_eq!(places(&case.problems(&sasl("{file: not-there}"))), ["7 kafka.sasl.password.file"]);
+    assert_eq!(places(&case.problems(&sasl("{}"))), ["7 kafka.sasl.password"]);
+    assert_eq!(
+        places(&case.problems(&sasl("{env: MY_PASSWORD, file: password}"))),
+        ["7 kafka.sasl.password"]
+    );
+}
+
+/// Whatever is wrong with it or around it, a secret is not shown.
+#[test]
+fn secrets_are_never_shown() {
+    const SECRET: &str = "hunter2";
+    let sasl = |sasl: &str| format!("{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, sasl: {sasl}}}\n");
+    let texts = [
+        sasl("{mechanism: PLAIN, username: u, password: {hunter2}}"),
+        sasl("{mechanism: PLAIN, username: u, password: [hunter2]}"),
+        sasl("{mechanism: PLAIN, username: u, password: {env: [hunter2]}}"),
+        sasl("{mechanism: PLAIN, username: u, password: {evn: hunter2}}"),
+        sasl("{mechanism: hunter2, username: u, password: hunter2}"),
+        sasl("{mechanism: PLAIN, username: {a: hunter2}, password: \"hunter2\\0\"}"),
+        sasl("{mechanism: PLAIN, username: u, pasword: hunter2}"),
+        sasl("hunter2"),
+        format!(
+            "{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, librdkafka: {{sasl.password: hunter2}}}}\n"
+        ),
+        format!(
+            "{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, librdkafka: {{linger.ms: hunter2}}}}\n"
+        ),
+        format!("{MINIMAL}kafka: {{bootstrap_servers: \"hunter2:hunter2\", group_id: g}}\n"),
+        format!("{MINIMAL}admin: {{address: hunter2}}\ninput_: hunter2\n"),
+    ];
+    for text in texts {
+        let error = Case::new().try_load(&text).expect_err(&text);
+        for shown in [error.to_string(), format!("{error:?}")] {
+            assert!(!shown.contains(SECRET), "{text}\n{shown}");
+        }
+    }
+    let good = sasl("{mechanism: PLAIN, username: u, password: hunter2}");
+    assert!(!format!("{:?}", Case::new().load(&good)).contains(SECRET));
+    let typo = Case::new()
+        .set("hunter2")
+        .set("kafka.sasl.passwort=hunter2")
+        .env("SQUEEZEFLOW__KAFKA__SASL__PASWORD", SECRET);
+    assert!(!typo.try_load(&good).unwrap_err().to_string().contains(SECRET));
+}
+
+#[test]
+fn a_pipeline_cannot_feed_itself() {
+    let with = |topics: &str, output: &str, dead: &str| {
+        format!(
+            "input: {{topics: {topics}}}\nmodel: {{path: x}}\noutput: {{topic: {output}}}\ndead_letter: {{topic: {dead}}}\n"
+        )
+    };
+    let refused = |topics, output, dead| places(&Case::new().problems(&with(topics, output, dead)));
+    assert_eq!(refused("[a, b]", "b", "c"), ["3 output.topic"]);
+    assert_eq!(refused("[\"^reviews\"]", "reviews.tagged", "other"), ["3 output.topic"]);
+    assert_eq!(refused("[\"^.*[.]dead$\"]", "tagged", "reviews.dead"), ["4 dead_letter.topic"]);
+    assert_eq!(
+        refused("[\"^reviews\"]", "reviews.tagged", "reviews.dead"),
+        ["3 output.topic", "4 dead_letter.topic"]
+    );
+    assert_eq!(refused("[a]", "b", "b"), ["4 dead_letter.topic"]);
+    assert_eq!(refused("[\"^a(\"]", "b", "c"), ["1 input.topics[0]"]);
+    assert_eq!(refused("['^a\\d+$']", "b", "c"), ["1 input.topics[0]"]);
+    Case::new().load(&with("[\"^reviews$\"]", "reviews.tagged", "reviews.dead"));
+}
+
+#[test]
+fn what_the_delivery_guarantee_owns_is_refused() {
+    for property in [
+        "enable.auto.commit",
+        "acks",
+        "partitioner",
+        "ssl.key.pem",
+        "auto.offset.reset",
+        "session.timeout.ms",
+    ] {
+        let text = format!(
+            "{MINIMAL}kafka:\n  bootstrap_servers: b\n  group_id: g\n  librdkafka:\n    linger.ms: 1\n    {property}: x\n"
+        );
+        let problems = Case::new().problems(&text);
+        assert_eq!(places(&problems), [format!("8 kafka.librdkafka.{property}")]);
+        assert!(the_one(&problems).hint.as_ref().is_some_and(|h| h.len() > 10));
+    }
+    let text = format!(
+        "{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, librdkafka: {{lingre.ms: 1, batch.size: -1}}}}\n"
+    );
+    assert_eq!(
+        places(&Case::new().problems(&text)),
+        ["3 kafka.librdkafka.batch.size", "3 kafka.librdkafka.lingre.ms"]
+    );
+}
+
+#[test]
+fn rules_across_keys() {
+    let refused = |text: &str| places(&Case::new().problems(text));
+    let on = |input: &str, model: &str, rest: &str| {
+        format!("input: {{topics: [a]{input}}}\nmodel: {{path: x{model}}}\n{rest}\n")
+    };
+    assert_eq!(
+        refused(&on("", ", max_length: 128", "batch: {max_batch_tokens: 127}")),
+        ["3 batch.max_batch_tokens"]
+    );
+    assert_eq!(
+        refused(&on("", ", sessions: 3", "limits: {max_in_flight_records: 255}")),
+        ["3 limits.max_in_flight_records"]
+    );
+    Case::new().load(&on("", ", sessions: 3", "limits: {max_in_flight_records: 256}"));
+    assert_eq!(refused(&on("", "", "limits: {max_in_flight_bytes: 1kB}")), ["3 limits.max_in_flight_bytes"]);
+    let drain = format!("{KAFKA}limits: {{drain_timeout: 45s}}");
+    assert_eq!(refused(&on("", "", &drain)), ["4 limits.drain_timeout"]);
+    assert_eq!(refused(&on(", format: text, text: /a", "", "")), ["1 input.text"]);
+    assert_eq!(refused(&on(", format: text", "", "output: {mode: splice}")), ["3 output.mode"]);
+    assert_eq!(refused(&on(", text: title", "", "")), ["1 input.text"]);
+    assert_eq!(refused(&on(", text: \"{/a} {b}\"", "", "")), ["1 input.text"]);
+    assert_eq!(refused(&on(", start: 2026-02-30T00:00:00Z", "", "")), ["1 input.start"]);
+    assert_eq!(refused(&on(", format: text", "", "output: {field: text}")), ["3 output.field"]);
+    assert_eq!(refused(&on("", ", provider: {cpu: {a: b}}", "")), ["2 model.provider.cpu"]);
+    assert_eq!(refused(&on("", ", library: nowhere.so", "")), ["2 model.library"]);
+    assert_eq!(refused("input: {topics: []}\nmodel: {path: x}\n"), ["1 input.topics"]);
+    assert_eq!(
+        refused(&on("", "", "kafka: {bootstrap_servers: b, group_id: g, tls: {key_file: k}}")),
+        ["3 kafka.tls.certificate_file", "3 kafka.tls.key_file"]
+    );
+}
+
+#[test]
+fn the_token_budget_holds_the_packages_longest_sequence() {
+    let loaded = Case::new().load(&format!("{MINIMAL}batch: {{max_batch_tokens: 256}}\n"));
+    assert!(config::check_against_model(&loaded.settings, 256).is_empty());
+    let problem = the_one(&config::check_against_model(&loaded.settings, 512)).clone();
+    let located = loaded.places.locate(problem);
+    assert_eq!((located.path.as_str(), located.line), ("batch.max_batch_tokens", Some(3)));
+    let longer = Case::new().load("input: {topics: [a]}\nmodel: {path: x, max_length: 1024}\n");
+    assert_eq!(the_one(&config::check_against_model(&longer.settings, 512)).path, "model.max_length");
+}
+
+#[test]
+fn shipped_pipelines_are_valid() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(repository().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let loaded = config::load(&path, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        assert!(config::require_kafka(&loaded.settings).is_empty());
+        assert!(loaded.settings.model.path.join("config.json").is_file(), "{path:?}");
+        assert!(config::check_against_model(&loaded.settings, 512).is_empty());
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+/// docs/CONFIGURATION.md says of every key what the types say, and of no other.
+#[test]
+fn the_documentation_matches_the_schema() {
+    let text = std::fs::read_to_string(repository().join("docs/CONFIGURATION.md")).unwrap();
+    let documented: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    let schema = config::schema();
+    let expected: Vec<String> =
+        config::paths(&schema).iter().filter_map(|(path, node)| row(path, node)).collect();
+    for row in &expected {
+        assert!(
+            documented.contains(&row.as_str()),
+            "docs/CONFIGURATION.md lacks or contradicts this row:\n{row}"
+        );
+    }
+    for row in documented {
+        assert!(
+            expected.iter().any(|e| e == row),
+            "docs/CONFIGURATION.md has a row that no key stands behind:\n{row}"
+        );
+    }
+}
+
+/// One line of the table; `None` for a section, whose keys have lines of their own.
+fn row(path: &str, node: &serde_json::Value) -> Option<String> {
+    let text = |keyword: &str| node[keyword].as_str().map(str::to_owned);
+    if path.ends_with(".<name>") || (node["type"] == "object" && node["properties"].is_object()) {
+        return None;
+    }
+    let kind = text("title").or_else(|| {
+        let words = node["enum"].as_array().map(|options| {
+            options.iter().filter_map(|o| o.as_str()).map(|o| format!("`{o}`")).collect::<Vec<_>>().join(", ")
+        });
+        words.or_else(|| {
+            Some(
+                match node["type"].as_str()? {
+                    "string" => "text",
+                    "boolean" => "true or false",
+                    "array" => "a list",
+                    "object" => "a map",
+                    other => other,
+                }
+                .to_owned(),
+            )
+        })
+    })?;
+    let default = match &node["default"] {
+        serde_json::Value::Null => "–".to_owned(),
+        serde_json::Value::String(s) => format!("`{s}`"),
+        other => format!("`{other}`"),
+    };
+    Some(format!("| `{path}` | {kind} | {default} | {} |", text("description")?.replace('|', "\\|")))
+}

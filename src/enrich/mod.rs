@@ -66,7 +66,7 @@ impl Enricher {
             headers.extend(source_headers(&record));
         }
         let timestamp = record.timestamp;
-        Outcome::Enriched { record, emit: Emit { value, headers, timestamp, label, score } }
+        Outcome::Enriched { record, emit: Emit { value, headers, timestamp, label, score, tokens } }
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod demo;
 pub mod model;
 pub mod run;
+pub mod tag;

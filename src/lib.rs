@@ -8,6 +8,7 @@
 //! | file | room |
 //! |---|---|
 //! | `record/` | what travels: `Record`, `Ticket`, `Tracked`, `Outcome` |
+//! | `cli/` | the command line, one file a verb; the only room that prints |
 //! | `config/` | pipeline file to `Settings` |
 //! | `kafka/` | the one thread that owns consumer and producer |
 //! | `stdio/` | the same pipeline over standard input and output |

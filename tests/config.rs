@@ -153,6 +153,7 @@ log:
             "- ",
             "- limits.text_workers",
             "- output.scores",
+            "2 kafka.bootstrap_servers",
             "3 kafka.group_id",
             "5 input.topcis",
             "7 input.format",
@@ -160,7 +161,10 @@ log:
             "12 batch.max_batch_tokens",
             "13 batch.max_batch_age",
             "14 batch.max_batch_size",
+            "16 output.topic",
+            "18 limits.drain_timeout",
             "19 limits.drain_timeout",
+            "21 log.level",
         ],
         "{problems:#?}"
     );
@@ -275,6 +279,7 @@ fn secrets_are_never_shown() {
         .set("hunter2")
         .set("kafka.sasl.passwort=hunter2")
         .env("SQUEEZEFLOW__KAFKA__SASL__PASWORD", SECRET);
+    assert!(!format!("{:?}", typo.overrides).contains(SECRET));
     assert!(!typo.try_load(&good).unwrap_err().to_string().contains(SECRET));
 }
 
@@ -390,8 +395,10 @@ fn the_documentation_matches_the_schema() {
     let text = std::fs::read_to_string(repository().join("docs/CONFIGURATION.md")).unwrap();
     let documented: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
     let schema = config::schema();
-    let expected: Vec<String> =
-        config::paths(&schema).iter().filter_map(|(path, node)| row(path, node)).collect();
+    let expected: Vec<String> = config::paths(&schema)
+        .iter()
+        .filter_map(|(path, node)| row(path, node, needed(&schema, path)))
+        .collect();
     for row in &expected {
         assert!(
             documented.contains(&row.as_str()),
@@ -406,8 +413,19 @@ fn the_documentation_matches_the_schema() {
     }
 }
 
+/// Does the section of this key require it?
+fn needed(schema: &serde_json::Value, path: &str) -> bool {
+    let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let pointer: String =
+        section.split('.').filter(|s| !s.is_empty()).map(|s| format!("/properties/{s}")).collect();
+    schema
+        .pointer(&pointer)
+        .and_then(|s| s["required"].as_array())
+        .is_some_and(|keys| keys.iter().any(|k| k == key))
+}
+
 /// One line of the table; `None` for a section, whose keys have lines of their own.
-fn row(path: &str, node: &serde_json::Value) -> Option<String> {
+fn row(path: &str, node: &serde_json::Value, needed: bool) -> Option<String> {
     let text = |keyword: &str| node[keyword].as_str().map(str::to_owned);
     if path.ends_with(".<name>") || (node["type"] == "object" && node["properties"].is_object()) {
         return None;
@@ -430,9 +448,58 @@ fn row(path: &str, node: &serde_json::Value) -> Option<String> {
         })
     })?;
     let default = match &node["default"] {
+        _ if needed => "needed".to_owned(),
         serde_json::Value::Null => "–".to_owned(),
         serde_json::Value::String(s) => format!("`{s}`"),
         other => format!("`{other}`"),
     };
     Some(format!("| `{path}` | {kind} | {default} | {} |", text("description")?.replace('|', "\\|")))
+}
+
+fn squeezeflow(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+    let output = command.args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_program_prints_schema_and_completions() {
+    let (code, out, _) = squeezeflow(&["schema"]);
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), config::schema());
+    let (code, out, _) = squeezeflow(&["completions", "bash"]);
+    assert!(code == 0 && out.contains("--dead-letters"), "{out}");
+    let (code, out, _) = squeezeflow(&["--help"]);
+    assert!(code == 0 && out.contains("Exit codes:"), "{out}");
+}
+
+#[test]
+fn check_tells_all_mistakes_of_all_files() {
+    let one = Case::new().file("pipeline.yaml", "input: {topcis: [a]}\nmodel: {path: x, sessions: -1}\n");
+    let two = Case::new().file("pipeline.yaml", "input: [\n");
+    let (code, out, err) =
+        squeezeflow(&["check", one.path().to_str().unwrap(), two.path().to_str().unwrap()]);
+    assert_eq!(code, 2, "{err}");
+    for told in [
+        "input.topcis: unknown key",
+        "input.topics: is missing",
+        "model.sessions: must be at least 1",
+        "this is not YAML",
+    ] {
+        assert!(err.contains(told), "{told} in {err}");
+    }
+    assert_eq!(out.matches(": refused").count(), 2, "{out}");
+}
+
+#[test]
+fn run_wants_kafka() {
+    let case = Case::new().file("pipeline.yaml", MINIMAL);
+    let (code, _, err) = squeezeflow(&["run", case.path().to_str().unwrap()]);
+    assert_eq!(code, 2);
+    for told in ["kafka: is missing", "output.topic: is missing", "dead_letter.topic: is missing"] {
+        assert!(err.contains(told), "{told} in {err}");
+    }
+    let (code, ..) = squeezeflow(&["run"]);
+    assert_eq!(code, 2);
 }

@@ -120,7 +120,7 @@ where
         }
     }
     shutdown.request();
-    worker.join()?;
+    let drained = worker.join();
     // What the worker delivered while it drained; most often nothing.
     while let Some(seen) = watch.next(Duration::from_millis(100))? {
         tally.note(&seen);
@@ -128,6 +128,7 @@ where
     if !(args.keep && complete) {
         view.summary(&tally, took, &registry, &health.snapshot())?;
     }
+    drained?;
     match (tally.missing(), tally.all()) {
         (0, _) => Ok(()),
         (missing, all) if interrupted.is_requested() => Err(DemoError::Interrupted { missing, all }),

@@ -1,6 +1,172 @@
-//! One file a verb. The only room that prints.
+//! The command line, one file a verb. The only room that prints: results to standard output, all
+//! else to standard error.
+#![allow(clippy::print_stderr)]
 
-pub mod demo;
-pub mod model;
-pub mod run;
-pub mod tag;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Loaded, Overrides, Problem};
+
+mod check;
+mod completions;
+mod connect;
+mod demo;
+mod exit;
+mod model;
+mod package;
+mod run;
+mod schema;
+mod tag;
+
+pub use exit::Exit;
+
+/// Text records in, enriched records out: Kafka, SqueezeBERT on ONNX Runtime, Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "squeezeflow", version, about, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read the input topics, tag every record, write the output topic, until SIGTERM.
+    Run(run::Arguments),
+    /// Say everything that is wrong with pipelines, without starting them.
+    Check(check::Arguments),
+    /// Print the JSON Schema of a pipeline file.
+    Schema,
+    /// Tag records from standard input, one a line, to standard output.
+    Tag(tag::Arguments),
+    /// Watch it work: an embedded broker, texts written for it, a live view.
+    Demo(demo::Args),
+    /// Look into a model package.
+    Model(model::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
+}
+
+/// A pipeline and what speaks over it: for the verbs that take one.
+#[derive(Debug, Args)]
+struct PipelineArguments {
+    /// The pipeline file.
+    #[arg(value_name = "PIPELINE", value_hint = clap::ValueHint::FilePath)]
+    pipeline: PathBuf,
+    #[command(flatten)]
+    overrides: SetArguments,
+}
+
+#[derive(Debug, Args)]
+struct SetArguments {
+    /// Set one key, over file and environment: `--set batch.max_batch_size=32`. May be repeated.
+    ///
+    /// The environment speaks before it: SQUEEZEFLOW__BATCH__MAX_BATCH_SIZE=32.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn dispatch(cli: Cli) -> Exit {
+    match cli.verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Schema => schema::run(),
+        Verb::Tag(arguments) => tag::run(&arguments),
+        Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
+        Verb::Model(arguments) => model::run(arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+impl PipelineArguments {
+    /// The pipeline, its warnings printed; or its errors printed.
+    fn load(&self) -> Result<Loaded, Exit> {
+        let overrides = Overrides::from_process(self.overrides.set.clone());
+        let loaded = config::load(&self.pipeline, &overrides).map_err(|e| {
+            complain(&e.problems);
+            Exit::Usage
+        })?;
+        complain(&loaded.warnings);
+        Ok(loaded)
+    }
+
+    /// The same, with all that Kafka needs.
+    fn load_for_kafka(&self) -> Result<Loaded, Exit> {
+        let loaded = self.load()?;
+        refuse_any(&loaded, config::require_kafka(&loaded.settings))?;
+        Ok(loaded)
+    }
+}
+
+/// Prints problems that were found after loading, and ends where there are any.
+fn refuse_any(loaded: &Loaded, problems: Vec<Problem>) -> Result<(), Exit> {
+    let problems: Vec<Problem> = problems.into_iter().map(|p| loaded.places.locate(p)).collect();
+    complain(&problems);
+    if problems.is_empty() { Ok(()) } else { Err(Exit::Usage) }
+}
+
+fn complain(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}\n");
+    }
+}
+
+/// An error to standard error, with everything behind it.
+fn exit_of<E: std::error::Error>(result: Result<(), E>) -> Exit {
+    match result {
+        Ok(()) => Exit::Ok,
+        Err(error) => fail(&error, Exit::Failed),
+    }
+}
+
+fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    eprintln!("error: {error}");
+    exit
+}
+
+/// To standard output. A reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Ok,
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(e) => {
+            eprintln!("error: standard output: {e}");
+            Exit::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_are_parsed() {
+        for line in [
+            "squeezeflow run p.yaml --set a.b=c --set d=e",
+            "squeezeflow check a.yaml b.yaml --connect",
+            "squeezeflow schema",
+            "squeezeflow tag p.yaml --dead-letters dead.jsonl",
+            "squeezeflow demo --keep --records 50 --plain",
+            "squeezeflow model inspect models/sentiment",
+            "squeezeflow model verify models/sentiment",
+            "squeezeflow completions bash",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        for line in ["squeezeflow", "squeezeflow run", "squeezeflow check", "squeezeflow model verify"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,21 +1,42 @@
 //! `run PIPELINE`: the worker. Signals, admin server, and the Kafka thread.
 
-use std::process::ExitCode;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Settings;
+use super::{Exit, PipelineArguments, fail, refuse_any};
+use crate::config::{Settings, check_against_model};
 use crate::kafka::{RunError, Summary};
 use crate::model::Loaded;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, MetricsError};
+use crate::telemetry::{Health, Metrics, MetricsError, logs};
 use crate::{admin, kafka, model};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pipeline: PipelineArguments,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match arguments.pipeline.load_for_kafka().and_then(start) {
+        Ok(()) => Exit::Ok,
+        Err(exit) => exit,
+    }
+}
+
+fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
+    logs::init(&pipeline.settings.log).map_err(|e| fail(&e, Exit::Usage))?;
+    let model = model::load(&pipeline.settings.model).map_err(|e| fail(&e, Exit::Model))?;
+    refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.max_length))?;
+    work(pipeline.settings, model).map_err(|e| fail(&e, e.exit()))?;
+    Ok(())
+}
 
 /// Why the worker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
+enum WorkerError {
     /// No threads for tokio, or no signals.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -31,17 +52,16 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    /// The exit code that the help promises.
-    pub fn exit_code(&self) -> ExitCode {
+    fn exit(&self) -> Exit {
         match self {
-            Self::Run(RunError::DrainDeadline { .. }) => ExitCode::from(4),
-            _ => ExitCode::FAILURE,
+            Self::Run(RunError::DrainDeadline { .. }) => Exit::Undrained,
+            _ => Exit::Failed,
         }
     }
 }
 
 /// Runs a loaded model over the pipeline until SIGTERM or SIGINT.
-pub fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> {
+fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> {
     let runtime = runtime()?;
     let _context = runtime.enter();
     let shutdown = Shutdown::new();
@@ -58,9 +78,8 @@ pub fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> 
     if let Some(admin) = &admin {
         tracing::info!(addr = %admin.address(), "admin listening");
     }
-    let summary = on_own_thread(runtime.handle(), move || {
-        kafka::run(settings, loaded, metrics, health, &shutdown)
-    })?;
+    let summary =
+        on_own_thread(runtime.handle(), move || kafka::run(settings, loaded, metrics, health, &shutdown))?;
     let Summary { read, enriched, passed, dead } = summary;
     tracing::info!(read, enriched, passed, dead, "drained, committed, and left the group");
     Ok(summary)
@@ -68,12 +87,12 @@ pub fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> 
 
 /// The runtime for the batcher, the admin server and the signals. Two threads are plenty: the work
 /// is done on threads of its own.
-pub fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).thread_name("tokio").enable_all().build()
 }
 
 /// The Kafka thread, inside the runtime's context.
-pub fn on_own_thread(
+fn on_own_thread(
     runtime: &Handle,
     run: impl FnOnce() -> Result<Summary, RunError> + Send + 'static,
 ) -> Result<Summary, RunError> {
@@ -96,10 +115,7 @@ struct Signals {
 
 impl Signals {
     fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
     async fn next(&mut self) {
         tokio::select! {

@@ -3,78 +3,75 @@
 //! Results go to standard output; dead letters to `--dead-letters`, else to standard error, where
 //! the summary goes too. Dead letters do not change the exit code: a record that cannot be tagged is
 //! an answer. Neither does a reader who leaves early (`| head`).
-#![allow(clippy::print_stderr)]
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::config::Settings;
-use crate::model::{self, ModelError};
+use super::{Exit, PipelineArguments, fail, refuse_any, run as worker};
+use crate::config::{Loaded, Settings, check_against_model};
+use crate::model;
 use crate::stdio::{self, StdioError, Streams, Summary};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, logs};
 
 /// Redrawn this often at most: the lines matter more.
 const FRAMES_PER_SECOND: u8 = 5;
 
-/// Why tagging did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum TagError {
-    /// The dead letters' file.
-    #[error("cannot write dead letters to {path}: {source}")]
-    DeadLetters {
-        /// As given.
-        path: PathBuf,
-        /// The operating system's word.
-        source: io::Error,
-    },
-    /// The model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// No threads for tokio.
-    #[error("cannot start: {0}")]
-    Start(#[source] io::Error),
-    /// On the way.
-    #[error(transparent)]
-    Stdio(#[from] StdioError),
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pipeline: PipelineArguments,
+    /// Write what cannot be tagged to this file, one JSON object a line, instead of to standard error.
+    /// The file is made anew.
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    dead_letters: Option<PathBuf>,
 }
 
-/// Tags standard input. `dead_letters` is made anew.
-///
-/// # Errors
-/// See [`TagError`]; the exit code is then 1.
-pub fn tag(settings: &Settings, dead_letters: Option<&Path>) -> Result<Summary, TagError> {
-    stdio::check(settings)?;
-    let file = dead_letters
-        .map(|path| {
-            File::create(path).map_err(|source| TagError::DeadLetters { path: path.to_owned(), source })
-        })
-        .transpose()?;
-    let loaded = model::load(&settings.model)?;
-    let runtime = super::run::runtime().map_err(TagError::Start)?;
-    let _context = runtime.enter();
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match arguments.pipeline.load().and_then(|pipeline| start(&pipeline, arguments)) {
+        Ok(()) => Exit::Ok,
+        Err(exit) => exit,
+    }
+}
 
+fn start(pipeline: &Loaded, arguments: &Arguments) -> Result<(), Exit> {
+    let settings = &pipeline.settings;
+    stdio::check(settings).map_err(|e| fail(&e, Exit::Usage))?;
+    logs::init(&settings.log).map_err(|e| fail(&e, Exit::Usage))?;
+    let file = arguments.dead_letters.as_ref().map(File::create).transpose();
+    let file = file.map_err(|e| fail(&StdioError::Letters(e), Exit::Failed))?;
+    let model = model::load(&settings.model).map_err(|e| fail(&e, Exit::Model))?;
+    refuse_any(pipeline, check_against_model(settings, model.package.max_length))?;
+    let summary = tag(settings, model, file).map_err(|e| fail(&e, Exit::Failed))?;
+    // Nobody who left reads a summary.
+    if !summary.cut_short {
+        let _ = write!(io::stderr(), "{}", Told(&summary));
+    }
+    Ok(())
+}
+
+fn tag(settings: &Settings, model: model::Loaded, dead_letters: Option<File>) -> Result<Summary, StdioError> {
+    let runtime = worker::runtime().map_err(StdioError::Thread)?;
+    let _context = runtime.enter();
     let bar = progress_bar();
-    let letters: Box<dyn Write> = match file {
+    let letters: Box<dyn Write> = match dead_letters {
         Some(file) => Box::new(file),
         None => Box::new(BesideBar(bar.clone())),
     };
     let streams = Streams { input: io::stdin(), output: io::stdout(), letters };
-    let result = stdio::tag(settings, loaded, &Metrics::default(), streams, |summary| {
-        // The length is in bytes of the file: line ends are bytes too.
+    let result = stdio::tag(settings, model, &Metrics::default(), streams, |summary| {
+        if bar.is_hidden() {
+            return;
+        }
+        // The length is that of the file: line ends are bytes too.
         bar.set_position(summary.bytes + summary.records);
         bar.set_message(dead_letters_so_far(summary));
     });
     bar.finish_and_clear();
-    let summary = result?;
-    // Nobody who left reads a summary; and `2>&1 | head` would make it a failure.
-    if !summary.cut_short {
-        let _ = write!(io::stderr(), "{}", Told(&summary));
-    }
-    Ok(summary)
+    result
 }
 
 /// On a terminal that does not show the lines themselves. Of a file we know how much there is.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::path;
 use super::problem::{Problem, suggest};
 
-/// A violation, and the JSON pointers of what must go before the rest can be judged.
+/// A violation, and the JSON pointer of what must be made good before the rest can be judged.
 pub(super) struct Violation {
     pub(super) problem: Problem,
     pub(super) pointer: String,
@@ -44,10 +44,12 @@ fn explain(schema: &Value, error: &ValidationError<'_>) -> Vec<Violation> {
             let name = property.as_str().unwrap_or_default();
             let wanted = node.get("properties").and_then(|p| p.get(name));
             let problem = Problem::error(path::key(&at, name), "is missing");
-            here(match wanted {
+            let pointer = format!("{pointer}/{name}");
+            let problem = match wanted {
                 Some(node) => problem.hint(meaning(node)),
                 None => problem,
-            })
+            };
+            vec![Violation { problem, pointer }]
         }
         Kind::Type { kind } => {
             let found = kind_of(error.instance());

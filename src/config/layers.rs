@@ -2,6 +2,8 @@
 //! source a variable of the environment, one a `--set`. The latter two are text; what they mean is
 //! decided by the schema at their path, so that a group named `123` stays text. Pure.
 
+use std::fmt;
+
 use config::{ConfigError, Map, Source, Value as Merged, ValueKind};
 use serde_json::Value;
 
@@ -16,7 +18,7 @@ pub(super) const PREFIX: &str = "SQUEEZEFLOW__";
 const ROOT: &str = "pipeline";
 
 /// One source and what it says.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Layer {
     origin: Origin,
     value: Value,
@@ -40,15 +42,26 @@ impl Layer {
     }
 
     /// `--set path.to.key=value`.
-    pub(super) fn set(schema: &Value, assignment: &str) -> Result<Self, Problem> {
+    pub(super) fn set(schema: &Value, assignment: &str) -> Result<Self, Box<Problem>> {
         match assignment.split_once('=') {
             Some((path, text)) if !path.is_empty() => {
                 Ok(Self { origin: Origin::Set, value: nested(schema, path.trim(), text) })
             }
             // Not quoted: it may be a secret whose path was forgotten.
-            _ => Err(Problem { origin: Origin::Set, ..Problem::error("", "`--set` without a path and `=`") }
-                .hint("write `--set path.to.key=value`, such as `--set batch.max_batch_size=32`")),
+            _ => {
+                let problem =
+                    Problem { origin: Origin::Set, ..Problem::error("", "`--set` without a path and `=`") };
+                let hint = "write `--set path.to.key=value`, such as `--set batch.max_batch_size=32`";
+                Err(Box::new(problem.hint(hint)))
+            }
         }
+    }
+}
+
+/// Without the value, which may hold a secret.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 

@@ -2,9 +2,10 @@
 //! everything that is wrong with it at once.
 //!
 //! serde stops at its first error, so the merged document is checked against the schema first. What
-//! the schema refuses is then taken out, so that the rules can still judge the rest.
+//! the schema refuses is then made good, so that the rules can still judge the rest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -17,13 +18,24 @@ use super::{Settings, explain, path, raw, schema, validate, yaml};
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What speaks after the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     /// The whole environment. Variables named `SQUEEZEFLOW__SECTION__KEY` are configuration; others
     /// are read only where a secret names them.
     pub environment: BTreeMap<String, String>,
     /// Each `path.to.key=value`, later ones over earlier ones.
     pub set: Vec<String>,
+}
+
+/// The names only: values may be secrets.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.set.iter().map(|s| s.split_once('=').map_or("", |(path, _)| path));
+        f.debug_struct("Overrides")
+            .field("environment", &self.environment.keys())
+            .field("set", &set.collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 impl Overrides {
@@ -88,7 +100,7 @@ impl Places {
 
 /// Loads one pipeline file.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-    let text = read(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    let text = read(file).map_err(|problem| ConfigError { problems: vec![*problem] })?;
     let document = yaml::parse(&text, yaml::Scalars::Typed).map_err(|e| {
         let problem = Problem::of_file(file, format!("this is not YAML: {}", e.what));
         ConfigError { problems: vec![Problem { line: Some(e.line), column: Some(e.column), ..problem }] }
@@ -112,7 +124,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let violations = explain::violations(&schema, &merged);
     let refused: Vec<String> = violations.iter().map(|v| v.problem.path.clone()).collect();
     for violation in &violations {
-        remove(&mut merged, &violation.pointer);
+        schema::repair(&schema, &mut merged, &violation.pointer);
     }
     problems.extend(violations.into_iter().map(|v| v.problem));
 
@@ -129,7 +141,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         ));
     }
     let (settings, found) = judged.map_or((None, Vec::new()), |(settings, found)| (settings, found));
-    // What rests on a value that was taken out, or on the default that stood in for it, is not news.
+    // What rests on a value that was refused, or on what stood in for it, is not news.
     problems.extend(found.into_iter().filter(|p| !p.rests_on(&refused)));
 
     let mut problems: Vec<Problem> = problems.into_iter().map(|p| places.locate(p)).collect();
@@ -142,11 +154,11 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn read(file: &Path) -> Result<String, Problem> {
-    let cannot = |e: std::io::Error| Problem::of_file(file, format!("cannot be read: {e}"));
+fn read(file: &Path) -> Result<String, Box<Problem>> {
+    let cannot = |e: std::io::Error| Box::new(Problem::of_file(file, format!("cannot be read: {e}")));
     let metadata = std::fs::metadata(file).map_err(cannot)?;
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?"));
+        return Err(Box::new(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?")));
     }
     std::fs::read_to_string(file).map_err(cannot)
 }
@@ -176,7 +188,7 @@ fn merge(
     for assignment in &overrides.set {
         match Layer::set(schema, assignment) {
             Ok(layer) => all.push(layer),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     match layers::merge(all) {
@@ -188,20 +200,5 @@ fn merge(
             problems.push(Problem::error("", "file, environment and `--set` could not be merged"));
             Value::Null
         }
-    }
-}
-
-/// Takes what `pointer` names out of the document.
-fn remove(document: &mut Value, pointer: &str) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    match document.pointer_mut(parent) {
-        Some(Value::Object(map)) => drop(map.remove(&key.replace("~1", "/").replace("~0", "~"))),
-        // Not removed, lest the later indices shift: a list with a wrong item is judged without it.
-        Some(Value::Array(items)) => {
-            if let Some(item) = key.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
-                *item = Value::String(String::new());
-            }
-        }
-        _ => {}
     }
 }

@@ -4,6 +4,7 @@
 //! `schema` and says every error in plain words, `raw` is what serde makes of it, and `validate`
 //! turns that into [`Settings`] by the rules that span several keys.
 
+mod defaults;
 mod explain;
 mod layers;
 mod librdkafka;
@@ -19,6 +20,7 @@ pub mod settings;
 mod topics;
 mod units;
 mod validate;
+mod values;
 mod words;
 mod yaml;
 

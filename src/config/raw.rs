@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::defaults;
 use super::words::{ByteSize, Count, Duration, Provider, Scalar, Secret, Start, Workers};
 
 /// A squeezeflow pipeline.
@@ -52,7 +53,7 @@ pub(super) struct Kafka {
     #[schemars(length(min = 1))]
     pub(super) group_instance_id: Option<String>,
     /// Name of this client in the brokers' logs and quotas.
-    #[serde(default = "client_id")]
+    #[serde(default = "defaults::client_id")]
     #[schemars(length(min = 1))]
     pub(super) client_id: String,
     /// TLS to the brokers. Absent: none. `{}`: with the system's authorities.
@@ -60,10 +61,10 @@ pub(super) struct Kafka {
     /// Authentication by SASL. Absent: none.
     pub(super) sasl: Option<Sasl>,
     /// After this long without a heartbeat the group gives this worker's partitions to others.
-    #[serde(default = "session_timeout")]
+    #[serde(default = "defaults::session_timeout")]
     pub(super) session_timeout: Duration,
     /// How often the offsets of delivered records are committed.
-    #[serde(default = "commit_interval")]
+    #[serde(default = "defaults::commit_interval")]
     pub(super) commit_interval: Duration,
     /// Further properties of librdkafka, by their own names. Those that the delivery guarantee owns are refused.
     #[serde(default)]
@@ -83,7 +84,7 @@ pub(super) struct Tls {
     /// Password of that key.
     pub(super) key_password: Option<Secret>,
     /// Does the broker's certificate have to be for the broker's name?
-    #[serde(default = "yes")]
+    #[serde(default = "defaults::yes")]
     pub(super) verify_hostname: bool,
 }
 
@@ -133,7 +134,7 @@ pub(super) struct Input {
     #[serde(default)]
     pub(super) on_gap: OnGap,
     /// Longer texts are cut here before they are tokenized, and their results say so.
-    #[serde(default = "max_text_bytes")]
+    #[serde(default = "defaults::max_text_bytes")]
     pub(super) max_text_bytes: ByteSize,
 }
 
@@ -174,7 +175,7 @@ pub(super) struct Model {
     #[serde(default)]
     pub(super) sessions: Workers,
     /// CPU threads inside one session. 1 gives the most texts a second; more give a shorter time for one batch.
-    #[serde(default = "one")]
+    #[serde(default = "defaults::one")]
     pub(super) threads: Count,
     /// The ONNX Runtime library. Absent: `ORT_DYLIB_PATH`, or beside the program.
     pub(super) library: Option<String>,
@@ -301,66 +302,4 @@ pub(super) enum LogFormat {
     Human,
     /// one JSON object a line
     Json,
-}
-
-fn client_id() -> String {
-    "squeezeflow".into()
-}
-fn session_timeout() -> Duration {
-    Duration::of("45s")
-}
-fn commit_interval() -> Duration {
-    Duration::of("1s")
-}
-fn max_text_bytes() -> ByteSize {
-    ByteSize::of("1MiB")
-}
-fn one() -> Count {
-    Count(1)
-}
-fn yes() -> bool {
-    true
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Self { max_batch_tokens: Count(4096), max_batch_size: Count(64), max_batch_age: Duration::of("20ms") }
-    }
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self {
-            topic: None,
-            mode: None,
-            field: "nlp".into(),
-            on_existing: OnExisting::default(),
-            scores: false,
-            partition: Partition::default(),
-            source_headers: false,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_in_flight_records: None,
-            max_in_flight_bytes: ByteSize::of("64MiB"),
-            text_workers: Workers::default(),
-            drain_timeout: Duration::of("20s"),
-        }
-    }
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self { enabled: true, address: "127.0.0.1:9464".into() }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::default(), level: "info".into() }
-    }
 }

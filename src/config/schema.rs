@@ -104,6 +104,57 @@ pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {
     }
 }
 
+/// The part of `schema` that speaks of what a JSON pointer names in a document.
+fn node<'s>(schema: &'s Value, pointer: &str) -> Option<&'s Value> {
+    pointer.split('/').skip(1).try_fold(schema, |node, key| {
+        let named = node.get("properties").and_then(|p| p.get(key));
+        named
+            .or_else(|| node.get("items"))
+            .or_else(|| node.get("additionalProperties").filter(|a| a.is_object()))
+    })
+}
+
+/// Makes good what the schema refuses at `pointer`, so that the rest of the document can be read: a
+/// key that is needed gets a stand-in, any other is taken out.
+pub(super) fn repair(schema: &Value, document: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    let section = node(schema, parent);
+    let key = key.replace("~1", "/").replace("~0", "~");
+    let stand_in = || node(schema, pointer).map_or(Value::Null, stand_in);
+    match document.pointer_mut(parent) {
+        Some(Value::Object(map)) if section.is_some_and(|s| requires(s, &key)) => {
+            drop(map.insert(key, stand_in()))
+        }
+        Some(Value::Object(map)) => drop(map.remove(&key)),
+        // Not taken out, lest the later indices shift.
+        Some(Value::Array(items)) => {
+            if let Some(item) = key.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
+                *item = stand_in();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn requires(section: &Value, key: &str) -> bool {
+    section.get("required").and_then(Value::as_array).is_some_and(|keys| keys.iter().any(|k| k == key))
+}
+
+/// A value that the schema accepts.
+fn stand_in(node: &Value) -> Value {
+    let first = |keyword: &str| node.get(keyword)?.as_array()?.first().cloned();
+    if let Some(value) = first("examples").or_else(|| first("enum")) {
+        return value;
+    }
+    match node.get("properties").and_then(Value::as_object) {
+        Some(properties) => {
+            let needed = properties.iter().filter(|(key, _)| requires(node, key));
+            needed.map(|(key, node)| (key.clone(), stand_in(node))).collect()
+        }
+        None => "x".into(),
+    }
+}
+
 /// Every path that may be written, with what the schema says of it, sections included. Free keys
 /// stand as `<name>`.
 pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
@@ -143,6 +194,19 @@ mod tests {
         assert_eq!(mode.unwrap()["enum"], serde_json::json!(["splice", "envelope", "headers"]));
         let (_, age) = at(&schema, "batch.max_batch_age");
         assert_eq!(age.unwrap()["default"], "20ms");
+    }
+
+    #[test]
+    fn whatever_is_missing_can_be_made_good() {
+        let schema = schema();
+        let mut document = serde_json::json!({});
+        for pointer in ["/input", "/model"] {
+            repair(&schema, &mut document, pointer);
+        }
+        document["kafka"] = stand_in(node(&schema, "/kafka").unwrap());
+        document["kafka"]["sasl"] = stand_in(node(&schema, "/kafka/sasl").unwrap());
+        assert!(jsonschema::is_valid(&schema, &document), "{document}");
+        assert!(serde_json::from_value::<raw::Pipeline>(document).is_ok());
     }
 
     #[test]

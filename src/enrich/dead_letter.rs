@@ -23,7 +23,7 @@ pub fn dead_letter_headers(record: &Record, letter: &DeadLetter) -> Vec<Header> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Offset, Reason, Stage, Timestamp};
+    use crate::record::{Offset, PassThrough, Reason, Stage, Timestamp};
 
     #[test]
     fn the_whole_story_in_text() {
@@ -55,5 +55,20 @@ mod tests {
         let dated = Record { timestamp: Timestamp(Some(1_700_000_000_123)), ..record };
         let headers = dead_letter_headers(&dated, &letter);
         assert!(headers.contains(&Header::new("__squeezeflow.errors.timestamp", "1700000000123")));
+    }
+
+    /// docs/RECORDS.md is where users look a code up.
+    #[test]
+    fn the_documentation_has_every_code_and_header() {
+        let page = include_str!("../../docs/RECORDS.md");
+        for reason in Reason::ALL {
+            assert!(page.contains(&format!("\n| `{reason}` | ")), "`{reason}` has no row");
+        }
+        for why in [PassThrough::Tombstone, PassThrough::FieldExists] {
+            assert!(page.contains(&format!(" | `{}` |\n", why.as_str())), "{why:?} has no row");
+        }
+        for name in ["topic", "partition", "offset", "timestamp", "reason", "message", "stage", "version"] {
+            assert!(page.contains(&format!("`{name}`")), "header `{name}` is not there");
+        }
     }
 }

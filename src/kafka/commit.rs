@@ -18,10 +18,7 @@ use super::context::ConsumerEvents;
 
 /// Sends the offsets (each the next one to read) to the group. `Ok` means sent; the outcome comes
 /// through `commit_callback`, exactly once.
-pub(super) fn send(
-    consumer: &BaseConsumer<ConsumerEvents>,
-    offsets: &TopicPartitionList,
-) -> KafkaResult<()> {
+pub(super) fn send(consumer: &BaseConsumer<ConsumerEvents>, offsets: &TopicPartitionList) -> KafkaResult<()> {
     let client = consumer.client().native_ptr();
     // SAFETY: `client` and `offsets` are alive for the whole call, which copies the list; the
     // queue reference is taken and given back here, and librdkafka holds one of its own until it

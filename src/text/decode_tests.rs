@@ -330,3 +330,23 @@ proptest! {
         }
     }
 }
+
+/// docs/RECORDS.md, "By example": each row is run.
+#[test]
+fn the_documentations_examples() {
+    let d = Decoder::new(&input(pointer("/text"), 1000), &output(OutputMode::Splice, OnExisting::Error));
+    let page = include_str!("../../docs/RECORDS.md");
+    let table = page.split("\n## ").find(|s| s.starts_with("By example")).unwrap();
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
+        .collect();
+    assert!(rows.len() >= 16, "{rows:?}");
+    for (value, ends_as) in rows {
+        match d.decode(record(value.as_bytes())) {
+            Ok(Decoded::Document(_)) => assert_eq!(ends_as, "enriched", "{value}"),
+            Ok(other) => panic!("{value}: {other:?}"),
+            Err((_, error)) => assert_eq!(ends_as, format!("`{}`", error.letter().reason), "{value}"),
+        }
+    }
+}

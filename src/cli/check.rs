@@ -1,0 +1,103 @@
+//! `squeezeflow check PIPELINE…`: builds all that can be built without a broker, and says everything
+//! that is wrong in all the files at once; with `--connect` it asks the brokers too.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Exit, SetArguments, complain, connect, print};
+use crate::config::{self, Loaded, Overrides, Problem, Severity, settings};
+use crate::model;
+
+/// Per question to the brokers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The pipeline files.
+    #[arg(value_name = "PIPELINE", required = true, value_hint = clap::ValueHint::FilePath)]
+    pipelines: Vec<PathBuf>,
+    /// Ask the brokers too: do the topics exist, may this user read them? Nothing is written, no
+    /// group is joined.
+    #[arg(long)]
+    connect: bool,
+    #[command(flatten)]
+    overrides: SetArguments,
+}
+
+/// What one pipeline is, and what is wrong with it.
+struct Report {
+    facts: String,
+    problems: Vec<Problem>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let overrides = Overrides::from_process(arguments.overrides.set.clone());
+    let mut wrong = false;
+    for file in &arguments.pipelines {
+        let report = check(file, &overrides, arguments.connect);
+        let refused = report.problems.iter().any(|p| p.severity == Severity::Error);
+        let verdict = if refused { "refused" } else { "ok" };
+        complain(&report.problems);
+        let printed = print(&format!("{}: {verdict}\n{}", file.display(), report.facts));
+        if printed != Exit::Ok {
+            return printed;
+        }
+        wrong |= refused;
+    }
+    if wrong { Exit::Usage } else { Exit::Ok }
+}
+
+fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
+    let loaded = match config::load(file, overrides) {
+        Ok(loaded) => loaded,
+        Err(e) => return Report { facts: String::new(), problems: e.problems },
+    };
+    let Loaded { settings, warnings, places } = &loaded;
+    let (mut facts, mut found) = match load_model(&settings.model) {
+        Ok(model) => (describe(&model), config::check_against_model(settings, model.package.max_length)),
+        Err(problem) => (String::new(), vec![*problem]),
+    };
+    if settings.kafka.is_none() {
+        let _ = writeln!(facts, "  kafka      none: for `tag` only");
+    } else {
+        found.extend(config::require_kafka(settings));
+    }
+    if with_broker {
+        let answer = connect::check(settings, PATIENCE);
+        facts.push_str(&answer.facts);
+        found.extend(answer.problems);
+    }
+    let found = found.into_iter().map(|problem| places.locate(problem));
+    Report { facts, problems: warnings.iter().cloned().chain(found).collect() }
+}
+
+/// The one place where this verb meets the model. All its causes are told: the last one is
+/// often the one that says what to do.
+fn load_model(model: &settings::Model) -> Result<model::Loaded, Box<Problem>> {
+    model::load(model).map_err(|error| {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let _ = write!(what, ": {inner}");
+            cause = inner.source();
+        }
+        Box::new(Problem::error("model", what))
+    })
+}
+
+fn describe(loaded: &model::Loaded) -> String {
+    let (package, receipt) = (&loaded.package, &loaded.receipt);
+    let mut facts = String::new();
+    let sessions = loaded.sessions.len();
+    let _ = writeln!(
+        facts,
+        "  model      {} ({}), at most {} tokens",
+        package.name, package.precision, package.max_length
+    );
+    let _ = writeln!(facts, "  digest     {}", package.digest);
+    let _ = writeln!(facts, "  provider   {}, {sessions} sessions", receipt.provider);
+    let _ = writeln!(facts, "  labels     {}", package.labels.join(", "));
+    facts
+}

@@ -87,7 +87,10 @@ pub fn dispatch(cli: Cli) -> Exit {
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    eprintln!("error: thread `{}` panicked at {place}; this is a defect, please report it", thread.name().unwrap_or("?"));
+    eprintln!(
+        "error: thread `{}` panicked at {place}; this is a defect, please report it",
+        thread.name().unwrap_or("?")
+    );
 }
 
 impl PipelineArguments {

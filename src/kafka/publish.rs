@@ -54,8 +54,11 @@ impl Publisher {
         let mut config = config.clone();
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
-        let batch = topic_limits::batch_size(&config, &[topic, dead]);
-        config.set("message.max.bytes", "1000000000").set("batch.size", batch.to_string());
+        config.set("message.max.bytes", "1000000000");
+        if config.get("batch.size").is_none() {
+            let bytes = topic_limits::batch_size(&config, &[topic, dead]);
+            config.set("batch.size", bytes.to_string());
+        }
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
         let partitions = partitions_of(&producer, servers, topic)?;
@@ -134,7 +137,7 @@ impl Publisher {
                 self.partition_of(record),
             ),
             Outcome::PassThrough { record, .. } => {
-                extra = if self.source_headers { source_headers(record) } else { Vec::new() };
+                extra = if self.source_headers { source_headers(record).into() } else { Vec::new() };
                 let partition = self.partition_of(record);
                 let (value, timestamp) = (record.value.as_ref(), record.timestamp.0);
                 (&self.output, record, value, extra.as_slice(), timestamp, partition)

@@ -133,7 +133,7 @@ fn a_record_that_is_lost_is_missed() {
     let bootstrap = broker.bootstrap_servers();
     let runtime = Runtime::new().unwrap();
     let (stop, never) = (Shutdown::new(), Shutdown::new());
-    let mut worker = Worker::start(&runtime, {
+    let mut worker = Worker::start(&runtime, stop.clone(), {
         let (settings, stop) = (demo::settings(bootstrap.clone(), "nowhere".into()), stop.clone());
         move || stand_in(settings, Metrics::disabled(), Health::new(), &stop, |id| id == 4)
     })

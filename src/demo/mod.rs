@@ -146,7 +146,13 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             session_timeout: Duration::from_secs(10),
             commit_interval: Duration::from_millis(500),
             // The mock cluster answers an empty fetch at its time-out, not when a record comes.
-            librdkafka: BTreeMap::from([("fetch.wait.max.ms".to_owned(), "10".to_owned())]),
+            librdkafka: [
+                ("fetch.wait.max.ms", "10"),
+                // The embedded broker cannot be asked for its topics' limits.
+                ("batch.size", "1000000"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
         }),
         input: Input {
             topics: vec![INPUT.to_owned()],

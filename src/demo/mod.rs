@@ -27,7 +27,7 @@ mod tally;
 mod texts;
 mod watch;
 
-pub use feed::Feed;
+pub use feed::{Feed, Feeder};
 pub use tally::{Percentiles, Tally};
 pub use texts::{Expect, Kind, Sample, stream};
 pub use watch::{End, Seen, Watch};
@@ -165,7 +165,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             max_length: None,
         },
         batch: Batch {
-            max_tokens: at_least_one(4096),
+            // So that few others wait for the one long text.
+            max_tokens: at_least_one(1024),
             max_size: at_least_one(32),
             max_age: Duration::from_millis(20),
         },

@@ -85,7 +85,7 @@ fn over(old: &[u8], ranges: &[Range<usize>], new: &str) -> Vec<u8> {
 }
 
 /// They name a record for good, whatever topic it is copied to.
-fn source_headers(record: &Record) -> [Header; 3] {
+pub fn source_headers(record: &Record) -> [Header; 3] {
     [
         Header::new("squeezeflow.source.topic", record.topic.as_bytes()),
         Header::new("squeezeflow.source.partition", record.partition.to_string()),

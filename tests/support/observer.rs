@@ -1,0 +1,172 @@
+//! Reads topics along from their beginnings while a test runs, with no group of its own.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message as _};
+use rdkafka::topic_partition_list::Offset;
+
+use super::client::Client;
+use super::wait::until;
+
+/// A record as it lies in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub timestamp: Option<i64>,
+}
+
+impl Seen {
+    /// Where it lies.
+    pub fn place(&self) -> Place {
+        (self.topic.clone(), self.partition, self.offset)
+    }
+
+    /// The last header of this name, as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().rev().find(|(n, _)| n == name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
+    /// Its value as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(self.value.as_deref().unwrap()).unwrap()
+    }
+}
+
+/// Topic, partition, offset.
+pub type Place = (String, i32, i64);
+
+/// Reads in a thread of its own until dropped.
+pub struct Observer {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    count: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Observer {
+    /// Of all partitions that these topics have now.
+    pub fn of(client: &Client, topics: &[&str]) -> Self {
+        let consumer = reader(client, topics);
+        let (seen, count, stop) = <(Arc<Mutex<Vec<_>>>, Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
+        let (to, counter, stopped) = (seen.clone(), count.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+                    to.lock().unwrap().push(copy(&message));
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { seen, count, stop, thread: Some(thread) }
+    }
+
+    /// The count, for a thread of its own to look at.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        self.count.clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until at least so many records were seen.
+    #[track_caller]
+    pub fn wait(&self, count: usize, patience: Duration) {
+        until(&format!("{count} records in the output"), patience, || self.count() >= count);
+    }
+
+    /// How many different records stand behind what was seen (see [`source_of`]).
+    pub fn distinct(&self) -> usize {
+        self.seen.lock().unwrap().iter().map(source_of).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Waits until so many different input records have come out, however often.
+    #[track_caller]
+    pub fn wait_distinct(&self, count: usize, patience: Duration) {
+        let what = format!("{count} different records in the output");
+        until(&what, patience, || self.count() >= count && self.distinct() >= count);
+    }
+
+    /// Everything seen so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Everything that is in these topics now.
+pub fn read_all(client: &Client, topics: &[&str]) -> Vec<Seen> {
+    let consumer = reader(client, topics);
+    let mut open = consumer.assignment().unwrap().count();
+    let mut all = Vec::new();
+    while open > 0 {
+        match consumer.poll(Duration::from_secs(30)).expect("a topic's end") {
+            Ok(message) => all.push(copy(&message)),
+            Err(KafkaError::PartitionEOF(_)) => open -= 1,
+            Err(error) => eprintln!("reader: {error}"),
+        }
+    }
+    all
+}
+
+/// The input record behind an output or a dead letter, as its headers name it.
+pub fn source_of(seen: &Seen) -> Place {
+    let named = |prefix: &str| {
+        let topic = seen.header(&format!("{prefix}.topic"))?.to_owned();
+        let number = |name| seen.header(&format!("{prefix}.{name}"))?.parse::<i64>().ok();
+        Some((topic, number("partition")? as i32, number("offset")?))
+    };
+    named("__squeezeflow.errors")
+        .or_else(|| named("squeezeflow.source"))
+        .unwrap_or_else(|| panic!("{:?} does not name its source: {:?}", seen.place(), seen.headers))
+}
+
+fn reader(client: &Client, topics: &[&str]) -> BaseConsumer {
+    let mut config = client.config();
+    config.set("group.id", "observer").set("enable.auto.commit", "false");
+    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.set("fetch.wait.max.ms", "50").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for topic in topics {
+        for partition in 0..client.partitions(topic) {
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        }
+    }
+    consumer.assign(&list).unwrap();
+    consumer
+}
+
+fn copy(message: &rdkafka::message::BorrowedMessage<'_>) -> Seen {
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
+    Seen {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+        timestamp: message.timestamp().to_millis(),
+    }
+}

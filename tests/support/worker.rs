@@ -1,0 +1,214 @@
+//! A pipeline file, and the real program running it: the tests know the worker by its files,
+//! signals, exit codes, log lines and HTTP answers only.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::here;
+use super::process::{Process, scratch};
+use super::wait::{PATIENCE, until, until_some};
+
+/// A pipeline file in the making.
+#[derive(Clone)]
+pub struct Pipeline {
+    settings: Value,
+}
+
+impl Pipeline {
+    /// Reads `NAME.in`, writes `NAME.out` and `NAME.dead`, as group `NAME`.
+    pub fn new(bootstrap: &str, name: &str) -> Self {
+        let settings = json!({
+            "kafka": { "bootstrap_servers": bootstrap, "group_id": name, "session_timeout": "6s", "commit_interval": "1s" },
+            "input": { "topics": [format!("{name}.in")], "format": "json", "text": "/text", "start": "earliest", "on_gap": "fail" },
+            "model": { "path": here("tests/packages/tiny-squeezebert"), "provider": "cpu", "sessions": 1 },
+            "batch": { "max_batch_tokens": 4096, "max_batch_size": 64, "max_batch_age": "20ms" },
+            "output": { "topic": format!("{name}.out"), "mode": "splice", "field": "nlp", "partition": "key", "source_headers": true },
+            "dead_letter": { "topic": format!("{name}.dead") },
+            "limits": { "max_in_flight_records": 2000, "max_in_flight_bytes": "16MiB", "drain_timeout": "5s" },
+            "admin": { "address": "127.0.0.1:0" },
+            "log": { "format": "json", "level": "info" },
+        });
+        Self { settings }
+    }
+
+    /// Sets one value, named by its place in the file (`limits.drain_timeout`).
+    pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
+        let (section, key) = path.split_once('.').unwrap();
+        self.settings[section][key] = value.into();
+        self
+    }
+
+    /// Starts the program on it.
+    pub fn start(&self) -> Worker {
+        let dir = scratch("worker");
+        // JSON is YAML.
+        std::fs::write(dir.join("pipeline.yaml"), self.settings.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+        command.arg("run").arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
+        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command.stdout(std::fs::File::create(dir.join("stdout")).unwrap());
+        command.stderr(std::fs::File::create(dir.join("stderr")).unwrap());
+        Worker { process: Process::start(command), dir, admin: OnceLock::new() }
+    }
+
+    /// Starts it and waits until it is a member of its group.
+    #[track_caller]
+    pub fn start_ready(&self) -> Worker {
+        let mut worker = self.start();
+        worker.wait_ready();
+        worker
+    }
+}
+
+/// One run of the program. Dropped, it is killed; its log is shown if the test failed.
+pub struct Worker {
+    process: Process,
+    dir: PathBuf,
+    admin: OnceLock<String>,
+}
+
+impl Worker {
+    /// `/ready` says 200.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        until("a worker to be ready", PATIENCE, || {
+            let ended = self.process.ended();
+            assert!(ended.is_none(), "the worker ended at start ({})", ended.unwrap());
+            self.is_ready()
+        });
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.find_admin().is_some() && self.get("/ready").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Waits until it owns exactly so many partitions, as it says itself.
+    #[track_caller]
+    pub fn wait_partitions(&self, wanted: usize) {
+        until(&format!("a worker to own {wanted} partitions"), PATIENCE, || {
+            self.partitions() == Some(wanted)
+        });
+    }
+
+    /// Partitions that it owns, by `/ready`.
+    pub fn partitions(&self) -> Option<usize> {
+        let (_, body) = self.get("/ready")?;
+        serde_json::from_str::<Value>(&body).ok()?["partitions"].as_u64().map(|n| n as usize)
+    }
+
+    /// The sum of a metric over all series whose labels contain `label`; `None` without such.
+    pub fn metric(&self, name: &str, label: &str) -> Option<f64> {
+        let (_, body) = self.get("/metrics")?;
+        let ours = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        };
+        let values: Vec<f64> =
+            body.lines().filter(ours).filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        if values.is_empty() { None } else { Some(values.iter().sum()) }
+    }
+
+    /// Status and body of a GET at the admin address. `None` where nothing answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let address = self.find_admin()?;
+        let mut stream =
+            TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    /// Logged at start, because the tests ask for any free port.
+    fn find_admin(&self) -> Option<&str> {
+        if self.admin.get().is_none() {
+            let log = self.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut found =
+                lines.filter_map(|l| Some(l.get("addr").or(l.get("address"))?.as_str()?.to_owned()));
+            let _ = self.admin.set(found.next()?);
+        }
+        self.admin.get().map(String::as_str)
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
+    }
+
+    /// Waits for a line of the log that holds `words`.
+    #[track_caller]
+    pub fn wait_log(&self, words: &str) -> String {
+        let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
+        until_some(&format!("`{words}` in the log"), PATIENCE, find)
+    }
+
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// SIGTERM: it must end with exit code 0, having drained.
+    #[track_caller]
+    pub fn terminate(mut self) {
+        self.signal(libc::SIGTERM);
+        assert_eq!(self.wait().code(), Some(0), "SIGTERM must end in exit code 0");
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait("the worker", PATIENCE)
+    }
+
+    /// Has it not ended?
+    pub fn runs(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// The most memory that it ever had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- end of the worker's log ({} lines) ---", lines.len());
+            lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// The library, which the script fetches where nobody names one.
+fn onnxruntime() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY
+        .get_or_init(|| {
+            if let Some(named) = std::env::var_os("ORT_DYLIB_PATH") {
+                return named.into();
+            }
+            let fetched = Command::new(here("scripts/fetch-onnxruntime.sh")).output().unwrap();
+            assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+            let versions = std::fs::read_dir(here(".cache/onnxruntime")).unwrap().flatten();
+            let library = versions.map(|v| v.path().join("libonnxruntime.so")).find(|l| l.exists());
+            library.expect("scripts/fetch-onnxruntime.sh leaves a library in .cache/onnxruntime")
+        })
+        .clone()
+}

@@ -96,7 +96,7 @@ fn stdin_length() -> Option<u64> {
     use std::os::fd::AsFd;
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     let metadata = stdin.metadata().ok()?;
-    metadata.is_file().then(|| metadata.len())
+    metadata.is_file().then_some(metadata.len())
 }
 
 fn dead_letters_so_far(summary: &Summary) -> String {

@@ -6,6 +6,7 @@ mod result;
 pub use dead_letter::dead_letter_headers;
 
 use std::ops::Range;
+use std::slice;
 
 use crate::config::settings::{Output, OutputMode};
 use crate::model::Receipt;
@@ -48,7 +49,7 @@ impl Enricher {
         let value = match place {
             Place::Insert { brace, comma } => {
                 let member = format!("{}{}{result}", if comma { "," } else { "" }, self.key);
-                Some(over(old, &[brace..brace], &member))
+                Some(over(old, slice::from_ref(&(brace..brace)), &member))
             }
             Place::Replace(values) => Some(over(old, &values, &result)),
             Place::Envelope { whole } => {

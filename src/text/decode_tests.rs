@@ -1,5 +1,5 @@
 //! Each way a value can be, and what no value may do.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 use std::num::NonZeroUsize;
 

@@ -67,7 +67,11 @@ fn plain_reviews_get_the_label_that_a_person_would_give() {
 fn every_shipped_pipeline_runs() {
     let cases = [
         ("pipelines/sentiment.yaml", r#"{"id": 7, "text": "a fine film"}"#, "/nlp/label"),
-        ("pipelines/tickets.yaml", r#"{"ticket": {"subject": "Login", "body": "It fails again."}}"#, "/nlp/label"),
+        (
+            "pipelines/tickets.yaml",
+            r#"{"ticket": {"subject": "Login", "body": "It fails again."}}"#,
+            "/mood/label",
+        ),
         ("pipelines/logs.yaml", "ERROR disk: no space left on device", "/nlp/label"),
     ];
     for (pipeline, input, pointer) in cases {

@@ -38,7 +38,7 @@ impl Enricher {
     }
 
     /// The enriched record: always [`Outcome::Enriched`]. The record's own bytes go into the new
-    /// value as they are; what is added is described in [`result`].
+    /// value as they are; what is added is described in `result`.
     pub fn enrich(&self, document: Document, tokens: TokenCount, prediction: &Prediction) -> Outcome {
         let Document { record, text, text_bytes_seen, place } = document;
         let result = self.write.json(prediction, tokens, text.len(), text_bytes_seen);

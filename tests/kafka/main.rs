@@ -9,6 +9,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
 mod flow;
 mod harness;
+mod lifecycle;
 mod murmur2;
+mod offsets;
+mod scale;

@@ -107,7 +107,9 @@ impl Lines {
         if before.is_some_and(|before| before >= source.offset) {
             return Err(format!("{:?} after offset {before:?}", source.place()));
         }
-        let (Some(key), Some(sequence)) = (&source.key, sequence(source)) else { return Ok(()) };
+        // An empty key is none of the stream's own, so it has no sequence.
+        let key = source.key.as_ref().filter(|key| !key.is_empty());
+        let (Some(key), Some(sequence)) = (key, sequence(source)) else { return Ok(()) };
         let before = self.keys.insert((seen.topic.clone(), key.clone()), (seen.partition, sequence));
         // Dead letters are spread as librdkafka likes; the output's partitions are promised.
         let moved = |partition| partition != seen.partition && !is_dead_letter(seen);

@@ -34,5 +34,6 @@ pub mod pipeline;
 pub mod record;
 pub mod sequencer;
 pub mod shutdown;
+pub mod stdio;
 pub mod telemetry;
 pub mod text;

@@ -3,12 +3,8 @@
 //! The address is loopback unless configured otherwise: nothing here is authenticated. The server
 //! outlives the drain, so that a scrape can see it and `/ready` can say no.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,16 +12,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::Listener;
 use prometheus::{Registry, TextEncoder};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep};
 
+use self::bounded::Bounded;
 use crate::fate::Fate;
 use crate::telemetry::Health;
+
+mod bounded;
 
 /// A scraper and a prober need one each; the rest is a margin.
 const MAX_CONNECTIONS: usize = 64;
@@ -105,7 +100,7 @@ async fn listen(
     let error = |source| AdminError::new(address, source);
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
-    let connections = Bounded { listener, free: Arc::new(Semaphore::new(max_connections)), max_age };
+    let connections = Bounded::new(listener, max_connections, max_age);
     let task = tokio::spawn(async move {
         // Never returns an error: axum retries accepting.
         let _ = axum::serve(connections, routes).await;
@@ -158,69 +153,13 @@ async fn ready(State(sources): State<Sources>) -> Response {
     }
 }
 
-/// Accepts while a permit is free; each connection ends at its maximum age.
-struct Bounded {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-    max_age: Duration,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed: then it is as good as free.
-        let permit = self.free.clone().acquire_owned().await.ok();
-        // axum's own: sleeps and tries again where the process has too many files open.
-        let (stream, from) = Listener::accept(&mut self.listener).await;
-        let end = Box::pin(tokio::time::sleep_until(Instant::now() + self.max_age));
-        (Connection { stream, end, _permit: permit }, from)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-struct Connection {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, to)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::{Read, Write};
+
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::telemetry::Metrics;

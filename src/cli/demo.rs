@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::admin;
 use crate::config::Settings;
-use crate::demo::{self, DemoError, Feed, Sample, Tally, Watch};
+use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
 use crate::model;
 use crate::shutdown::Shutdown;
@@ -85,18 +85,19 @@ where
     };
 
     view.starting(&bootstrap, &settings.model.path)?;
-    let mut worker = Worker::start(&runtime, {
+    let mut worker = Worker::start(&runtime, shutdown.clone(), {
         let (metrics, health, shutdown) = (metrics.clone(), health.clone(), shutdown.clone());
         move || work(settings, metrics, health, &shutdown)
     })?;
-    wait_until_ready(&mut worker, &health, &interrupted)?;
+    // Both are warm before the first record, whose latency would else be theirs.
+    let epoch = Instant::now();
+    let (feeder, watch) = (Feeder::connect(&bootstrap)?, Watch::start(&bootstrap, epoch)?);
+    wait_until_ready(&mut worker, &health, &interrupted, args.records.get())?;
     view.ready(&health.snapshot())?;
 
-    let epoch = Instant::now();
     let samples: Arc<[Sample]> = demo::stream(args.records.get()).into();
-    let watch = Watch::start(&bootstrap, epoch)?;
-    let pace = if view.is_live() { PACE_LIVE } else { PACE_PLAIN };
-    let feed = Feed::start(&bootstrap, samples.clone(), pace, epoch, interrupted.clone())?;
+    let (began, pace) = (Instant::now(), if view.is_live() { PACE_LIVE } else { PACE_PLAIN });
+    let feed = feeder.start(samples.clone(), pace, epoch, interrupted.clone())?;
     let mut tally = Tally::new(samples);
     let followed = follow(&watch, &mut tally, &mut view, &mut worker, &interrupted);
     if followed.is_err() {
@@ -105,7 +106,7 @@ where
     let fed = feed.join();
     followed?;
     fed?;
-    let took = epoch.elapsed();
+    let took = began.elapsed();
 
     let complete = tally.missing() == 0;
     if args.keep && complete && !interrupted.is_requested() {
@@ -157,7 +158,12 @@ fn follow(
     Ok(())
 }
 
-fn wait_until_ready(worker: &mut Worker, health: &Health, interrupted: &Shutdown) -> Result<(), DemoError> {
+fn wait_until_ready(
+    worker: &mut Worker,
+    health: &Health,
+    interrupted: &Shutdown,
+    all: usize,
+) -> Result<(), DemoError> {
     let start = Instant::now();
     loop {
         worker.look()?;
@@ -165,7 +171,10 @@ fn wait_until_ready(worker: &mut Worker, health: &Health, interrupted: &Shutdown
             now if now.ready => return Ok(()),
             now => now.why_not.unwrap_or("unknown"),
         };
-        if interrupted.is_requested() || start.elapsed() > READY_WITHIN {
+        if interrupted.is_requested() {
+            return Err(DemoError::Interrupted { missing: all, all });
+        }
+        if start.elapsed() > READY_WITHIN {
             return Err(DemoError::NotReady { after: start.elapsed(), why_not });
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -188,10 +197,22 @@ fn on_signal(runtime: &Runtime, interrupted: Shutdown) {
 }
 
 /// The worker on its thread. It may end before its time, and then the demo says why.
-struct Worker(Option<JoinHandle<Result<Summary, DemoError>>>);
+/// Dropped, it is stopped: the broker and the runtime go after it.
+struct Worker {
+    thread: Option<JoinHandle<Result<Summary, DemoError>>>,
+    shutdown: Shutdown,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        // An error is on its way to the user already.
+        let _ = self.join();
+    }
+}
 
 impl Worker {
-    fn start<F>(runtime: &Runtime, work: F) -> Result<Self, DemoError>
+    fn start<F>(runtime: &Runtime, shutdown: Shutdown, work: F) -> Result<Self, DemoError>
     where
         F: FnOnce() -> Result<Summary, DemoError> + Send + 'static,
     {
@@ -202,12 +223,12 @@ impl Worker {
         };
         let thread = std::thread::Builder::new().name("demo-worker".to_owned()).spawn(work);
         thread
-            .map(|thread| Self(Some(thread)))
+            .map(|thread| Self { thread: Some(thread), shutdown })
             .map_err(|source| DemoError::Io { what: "cannot start a thread", source })
     }
 
     fn is_finished(&self) -> bool {
-        self.0.as_ref().is_none_or(JoinHandle::is_finished)
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Why it ended, if it did.
@@ -216,7 +237,7 @@ impl Worker {
     }
 
     fn join(&mut self) -> Result<(), DemoError> {
-        let Some(thread) = self.0.take() else { return Ok(()) };
+        let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or(Err(DemoError::Panicked("worker"))).map(|_summary| ())
     }
 }

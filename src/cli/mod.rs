@@ -70,6 +70,7 @@ struct SetArguments {
 
 /// Runs the verb.
 pub fn dispatch(cli: Cli) -> Exit {
+    std::panic::set_hook(Box::new(report_panic));
     match cli.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
@@ -79,6 +80,17 @@ pub fn dispatch(cli: Cli) -> Exit {
         Verb::Model(arguments) => model::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
     }
+}
+
+/// A panic's message can quote what was being worked on (a slice of a text, say), so only its place
+/// is told.
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    eprintln!(
+        "error: thread `{}` panicked at {place}; this is a defect, please report it",
+        thread.name().unwrap_or("?")
+    );
 }
 
 impl PipelineArguments {

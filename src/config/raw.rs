@@ -262,7 +262,7 @@ pub(super) struct DeadLetter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
-    /// Most records between reading and delivery. Absent: 10000, or what the batches need if that is more.
+    /// Most records between reading and delivery. Absent: 2000, or what the batches need if that is more.
     pub(super) max_in_flight_records: Option<Count>,
     /// Most bytes of records between reading and delivery.
     pub(super) max_in_flight_bytes: ByteSize,

@@ -246,7 +246,7 @@ impl Check<'_> {
     }
 
     fn limits(&mut self, raw: &raw::Limits, batch: &to::Batch, model: &to::Model) -> to::Limits {
-        let enough = || at_least_one(rules::records_in_batches(batch, model).max(10_000));
+        let enough = || at_least_one(rules::records_in_batches(batch, model).max(2_000));
         to::Limits {
             max_in_flight_records: raw.max_in_flight_records.map_or_else(enough, count),
             max_in_flight_bytes: self.size("limits.max_in_flight_bytes", &raw.max_in_flight_bytes),

@@ -21,40 +21,51 @@ pub(super) const SENT: &str = "demo.sent_us";
 /// More than the embedded broker ever needs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A producer that is connected. To be made early: for its producer id, which orders its records,
+/// librdkafka may wait half a second, and the first records would show that as their latency.
+pub struct Feeder(BaseProducer<Quiet>);
+
 /// A running producer.
 pub struct Feed {
     thread: JoinHandle<Result<(), DemoError>>,
 }
 
-impl Feed {
-    /// Begins to send, `per_second` records a second. Ends by itself, or when `stop` is requested.
+impl Feeder {
+    /// Connects.
     ///
     /// # Errors
-    /// When there is no client or no thread.
-    pub fn start(
-        bootstrap_servers: &str,
-        samples: Arc<[Sample]>,
-        per_second: u32,
-        epoch: Instant,
-        stop: Shutdown,
-    ) -> Result<Self, DemoError> {
+    /// When there is no client, or no broker.
+    pub fn connect(bootstrap_servers: &str) -> Result<Self, DemoError> {
+        let error = |source| DemoError::Client { what: "start its producer", source };
         let producer: BaseProducer<Quiet> = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "demo-feed")
             .set("enable.idempotence", "true")
             .create_with_context(Quiet)
-            .map_err(|source| DemoError::Client { what: "start its producer", source })?;
-        let send = move || send_all(&producer, &samples, per_second.max(1), epoch, &stop);
+            .map_err(error)?;
+        producer.client().fetch_metadata(Some(INPUT), PATIENCE).map_err(error)?;
+        Ok(Self(producer))
+    }
+
+    /// Begins to send, `per_second` records a second. Ends by itself, or when `stop` is requested.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub fn start(
+        self,
+        samples: Arc<[Sample]>,
+        per_second: u32,
+        epoch: Instant,
+        stop: Shutdown,
+    ) -> Result<Feed, DemoError> {
+        let send = move || send_all(&self.0, &samples, per_second.max(1), epoch, &stop);
         let thread = std::thread::Builder::new().name("demo-feed".to_owned()).spawn(send);
         let thread = thread.map_err(|source| DemoError::Io { what: "cannot start a thread", source })?;
-        Ok(Self { thread })
+        Ok(Feed { thread })
     }
+}
 
-    /// Has it ended, well or not?
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
+impl Feed {
     /// Waits for its end.
     ///
     /// # Errors

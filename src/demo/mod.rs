@@ -27,7 +27,7 @@ mod tally;
 mod texts;
 mod watch;
 
-pub use feed::Feed;
+pub use feed::{Feed, Feeder};
 pub use tally::{Percentiles, Tally};
 pub use texts::{Expect, Kind, Sample, stream};
 pub use watch::{End, Seen, Watch};
@@ -146,7 +146,13 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             session_timeout: Duration::from_secs(10),
             commit_interval: Duration::from_millis(500),
             // The mock cluster answers an empty fetch at its time-out, not when a record comes.
-            librdkafka: BTreeMap::from([("fetch.wait.max.ms".to_owned(), "10".to_owned())]),
+            librdkafka: [
+                ("fetch.wait.max.ms", "10"),
+                // The embedded broker cannot be asked for its topics' limits.
+                ("batch.size", "1000000"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
         }),
         input: Input {
             topics: vec![INPUT.to_owned()],
@@ -165,7 +171,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             max_length: None,
         },
         batch: Batch {
-            max_tokens: at_least_one(4096),
+            // So that few others wait for the one long text.
+            max_tokens: at_least_one(1024),
             max_size: at_least_one(32),
             max_age: Duration::from_millis(20),
         },

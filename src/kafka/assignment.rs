@@ -121,8 +121,9 @@ impl Assignment {
         self.owned.len()
     }
 
-    /// A place in line for a record that was just read, or `None` if its partition is not ours
-    /// (any more): then it is dropped unread, and whoever owns the partition reads it.
+    /// A place in line for a record that was just read. `None`: its partition is not ours (any
+    /// more), so whoever owns it reads it; or the client delivers it a second time (as after a
+    /// seek), and it has its place already.
     pub(super) fn admit(
         &mut self,
         topic: &str,
@@ -130,7 +131,8 @@ impl Assignment {
         offset: Offset,
         size: usize,
     ) -> Option<Ticket> {
-        let owned = self.get_mut(topic, partition).filter(|o| !o.closing)?;
+        let owned =
+            self.get_mut(topic, partition).filter(|o| !o.closing && o.position.raw() <= offset.raw())?;
         owned.position = offset.next();
         Some(owned.ledger.admit(offset, size, Instant::now()))
     }
@@ -324,6 +326,15 @@ mod tests {
         assert_eq!(a.begin_commit().len(), 1, "a failed commit is wanted again");
         a.committed(true);
         assert!(a.begin_commit().is_empty());
+    }
+
+    #[test]
+    fn a_record_that_the_client_delivers_again_is_not_admitted_again() {
+        let mut a = assignment(8, 1000, 1);
+        assert!(a.admit("t", 0, Offset::new(3), 1).is_some());
+        assert!(a.admit("t", 0, Offset::new(3), 1).is_none());
+        assert!(a.admit("t", 0, Offset::new(2), 1).is_none());
+        assert!(a.admit("t", 0, Offset::new(7), 1).is_some(), "offsets have holes");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
 use crate::record::{Outcome, Ticket};
+use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
 pub(super) enum Event {
@@ -68,7 +69,7 @@ impl ClientContext for ConsumerEvents {
         tracing::warn!(%error, reason, "kafka consumer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        logs::librdkafka(level, facility, message);
     }
 }
 
@@ -140,7 +141,7 @@ impl ClientContext for ProducerEvents {
         tracing::warn!(%error, reason, "kafka producer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        logs::librdkafka(level, facility, message);
     }
 }
 
@@ -154,20 +155,5 @@ impl ProducerContext for ProducerEvents {
         };
         // Closed only when the worker is gone, and then nobody counts deliveries any more.
         let _ = self.deliveries.send(Delivery { write, result });
-    }
-}
-
-/// librdkafka's own words, at its own level. They name brokers and topics, never payload.
-fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, "{message}");
-        }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
 }

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
 use super::{headers, topic_limits};
-use crate::config::settings::OutputPartition;
-use crate::enrich::dead_letter_headers;
+use crate::config::settings::{Output, OutputPartition};
+use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage};
 
@@ -31,6 +31,7 @@ pub(super) struct Publisher {
     output: String,
     dead: String,
     partition: OutputPartition,
+    source_headers: bool,
     /// Of the output topic. Read once: were it to follow a growing topic, records without a key
     /// would change their partition in the middle of the stream.
     partitions: i32,
@@ -43,26 +44,32 @@ impl Publisher {
     pub(super) fn start(
         config: &ClientConfig,
         servers: &str,
-        output: &str,
+        output: &Output,
         dead: &str,
-        partition: OutputPartition,
     ) -> Result<Self, RunError> {
+        let topic = output.topic.as_deref().ok_or(RunError::Missing("output.topic"))?;
+        // Filled by `poll` below, on this very thread: a bound would be a dead lock, and there are
+        // never more deliveries than records in flight.
         let (sender, deliveries) = unbounded();
         let mut config = config.clone();
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
-        let batch = topic_limits::batch_size(&config, &[output, dead]);
-        config.set("message.max.bytes", "1000000000").set("batch.size", batch.to_string());
+        config.set("message.max.bytes", "1000000000");
+        if config.get("batch.size").is_none() {
+            let bytes = topic_limits::batch_size(&config, &[topic, dead]);
+            config.set("batch.size", bytes.to_string());
+        }
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
-        let partitions = partitions_of(&producer, servers, output)?;
+        let partitions = partitions_of(&producer, servers, topic)?;
         partitions_of(&producer, servers, dead)?;
         Ok(Self {
             producer,
             deliveries,
-            output: output.to_owned(),
+            output: topic.to_owned(),
             dead: dead.to_owned(),
-            partition,
+            partition: output.partition,
+            source_headers: output.source_headers,
             partitions,
             waiting: VecDeque::new(),
         })
@@ -129,14 +136,12 @@ impl Publisher {
                 timestamp.0,
                 self.partition_of(record),
             ),
-            Outcome::PassThrough { record, .. } => (
-                &self.output,
-                record,
-                record.value.as_ref(),
-                [].as_slice(),
-                record.timestamp.0,
-                self.partition_of(record),
-            ),
+            Outcome::PassThrough { record, .. } => {
+                extra = if self.source_headers { source_headers(record).into() } else { Vec::new() };
+                let partition = self.partition_of(record);
+                let (value, timestamp) = (record.value.as_ref(), record.timestamp.0);
+                (&self.output, record, value, extra.as_slice(), timestamp, partition)
+            }
             Outcome::DeadLetter { record, letter } => {
                 extra = dead_letter_headers(record, letter);
                 // No timestamp: the time of writing, so that retention does not delete an old

@@ -123,9 +123,20 @@ impl Worker {
     }
 
     fn part_with(&mut self, partitions: &TopicPartitionList, how: &'static str) -> Result<(), RunError> {
+        let mut paused = Vec::new();
         for element in partitions.elements() {
-            self.assignment.remove(element.topic(), element.partition());
+            let owned = self.assignment.remove(element.topic(), element.partition());
+            paused.extend(owned.filter(|o| o.paused).map(|o| (o.topic, o.partition)));
             self.metrics.forget_partition(element.topic(), element.partition());
+        }
+        // librdkafka keeps an application's pause over unassign and assign: a partition that comes
+        // back would stand still for ever. And to resume one that is *not* paused would read it
+        // again from where it was assigned; so exactly these, and before they go.
+        if !paused.is_empty() {
+            let list = list(paused.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
+            self.consumer
+                .resume(&list)
+                .map_err(|source| RunError::Call { what: "resuming partitions", source })?;
         }
         if let Err(error) = give_up(&self.consumer, partitions) {
             // As when an assignment was lost before it was begun: then there is nothing of it to

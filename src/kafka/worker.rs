@@ -84,14 +84,12 @@ pub fn run(
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
-    let output = settings.output.topic.as_ref().ok_or(RunError::Missing("output.topic"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
     let publisher = Publisher::start(
         &client::producer_config(kafka),
         &kafka.bootstrap_servers,
-        output,
+        &settings.output,
         &dead.topic,
-        settings.output.partition,
     )?;
     let mut config = client::consumer_config(kafka);
     if config.get("statistics.interval.ms").is_none() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Header, Record, Timestamp};
+use crate::text::TokenCount;
 
 /// The end of every record.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Emit {
     pub label: String,
     /// Of that label, 0 to 1 (raw for a regression).
     pub score: f32,
+    /// What the model read, for summaries.
+    pub tokens: TokenCount,
 }
 
 /// Why a record passes through without inference.

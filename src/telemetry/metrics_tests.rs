@@ -7,6 +7,7 @@ use prometheus::proto::MetricType;
 
 use super::*;
 use crate::record::{DeadLetter, Emit, Offset, Stage};
+use crate::text::TokenCount;
 
 fn record(value: &str) -> Record {
     Record {
@@ -27,6 +28,7 @@ fn enriched(label: &str) -> Outcome {
         timestamp: Timestamp(None),
         label: label.to_owned(),
         score: 0.9,
+        tokens: TokenCount { used: 5, seen: 5 },
     };
     Outcome::Enriched { record: record("x"), emit }
 }

@@ -1,39 +1,41 @@
-//! Finds the text in a record's value, and the place where the result will go. Pure: whatever the
-//! bytes, it neither panics nor recurses, and its memory is a small multiple of theirs.
+//! Finds the text in a record's value, and the place where the result will go. Pure; never panics,
+//! and needs memory for a small multiple of the value at most, whatever the bytes.
 
 use std::ops::Range;
 
-use serde_json::value::RawValue;
-
-use super::json::{Members, follow, range, steps};
+use super::json::{self, JsonError, Kind};
 use crate::config::settings::{Format, Input, OnExisting, Output, OutputMode, TemplatePart, TextSelector};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, PassThrough, Reason, Record, Stage};
 
-const BOM: &str = "\u{feff}";
-/// Confluent's wire format: a zero byte and the schema's id in four.
-const SCHEMA_FRAME: usize = 5;
+/// Neither text nor JSON, but some programs begin with it. In JSON output it stays where it is.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// So often a field may occur in one object and still be replaced: each occurrence becomes a whole
+/// result, and a value full of them must not become a hundred times its size.
+const MOST_REPLACED: usize = 16;
 
 /// Reads values as one pipeline's `input:` and `output:` say.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    source: Source,
+    format: DecoderFormat,
+    mode: OutputMode,
+    field: String,
+    on_existing: OnExisting,
     max_text_bytes: usize,
-    /// Where a splice is wanted: the field, and what to do if it is there already.
-    splice: Option<(String, OnExisting)>,
 }
 
 #[derive(Debug, Clone)]
-enum Source {
+enum DecoderFormat {
     Text,
-    Json(Vec<Piece>),
+    /// One part for a plain pointer.
+    Json(Vec<Part>),
 }
 
-/// A piece of the text: as written, or what a pointer leads to.
 #[derive(Debug, Clone)]
-enum Piece {
+enum Part {
     Literal(String),
-    Pointer { pointer: String, steps: Vec<String> },
+    Pointer { written: String, tokens: Vec<String> },
 }
 
 /// A record with the text found in it.
@@ -43,26 +45,30 @@ pub struct Document {
     pub record: Record,
     /// What is tokenized.
     pub text: String,
-    /// Bytes of the whole text; more than `text` has where that was cut at `max_text_bytes`.
+    /// Bytes of the whole text, where `text` was cut at `max_text_bytes`; else its length.
     pub text_bytes_seen: usize,
-    /// Where the result goes in the value.
+    /// Where the result goes.
     pub place: Place,
 }
 
-/// Where the result goes.
+/// Where the result goes. Positions are bytes of the record's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Into a value made anew, or into headers.
+    /// Into headers.
     Outside,
-    /// Into the root object, in front of the brace at this byte.
+    /// Into a value made anew, beside the text; `whole` is that text where `Document::text` was cut.
+    Envelope {
+        /// Uncut.
+        whole: Option<String>,
+    },
+    /// As the last member of the root object.
     Insert {
-        /// Byte of the closing brace.
-        at: usize,
-        /// Does the object have members already?
+        /// Of its closing brace.
+        brace: usize,
+        /// It has members already.
         comma: bool,
     },
-    /// Instead of these values (several where the field stands there several times): byte ranges,
-    /// ascending.
+    /// Over these values, in order, none empty, none overlapping.
     Replace(Vec<Range<usize>>),
 }
 
@@ -75,47 +81,57 @@ pub enum Decoded {
     PassThrough(Record, PassThrough),
 }
 
-/// Why no text was found. Every one is [`Fate::Poison`]. Never holds payload.
+/// Why no text was found. Every one is [`Fate::Poison`]. Messages name pointers and positions,
+/// never what is there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not JSON, or something stands after its end.
-    #[error("the value is not JSON: {what} at line {line}, column {column}")]
-    InvalidJson {
-        /// What kind of mistake.
-        what: &'static str,
-        /// From 1.
-        line: usize,
-        /// From 1, in bytes.
-        column: usize,
+    /// Not JSON.
+    #[error("the value is not JSON: {0}")]
+    InvalidJson(#[from] JsonError),
+    /// The text has an escape such as `\ud83d` without its other half: no Unicode text.
+    #[error("the string at `{pointer}` (byte {byte}) has an escape that is half of a surrogate pair")]
+    LoneSurrogate {
+        /// The text's.
+        pointer: String,
+        /// Where the string begins in the value.
+        byte: usize,
     },
     /// No place for a field.
-    #[error("the value is JSON, but not an object, so there is no place for field `{0}`")]
-    NotAnObject(String),
-    /// Not UTF-8.
+    #[error("the value is {0}, not an object: there is no place for a field")]
+    NotAnObject(Kind),
+    /// Neither text nor JSON.
     #[error("the value is not UTF-8 from byte {0} on")]
     InvalidUtf8(usize),
-    /// Framed by a schema registry.
+    /// Five bytes or more, the first one 0.
     #[error(
-        "the value begins with a zero byte: it is framed by a schema registry (Avro, Protobuf or JSON Schema), not plain {0}"
+        "the value begins like a schema registry's frame (Avro, Protobuf or JSON Schema): unframe it upstream"
     )]
-    SchemaRegistryFramed(&'static str),
+    Framed,
     /// The pointer leads nowhere.
     #[error("there is nothing at `{0}`")]
-    TextMissing(String),
+    Missing(String),
     /// The pointer leads to something else.
-    #[error("what is at `{pointer}` is {found}, not a string")]
-    TextNotAString {
-        /// The pointer.
+    #[error("at `{pointer}` is {found}, not a string")]
+    NotAString {
+        /// The text's.
         pointer: String,
-        /// The JSON type that is there.
-        found: &'static str,
+        /// Instead.
+        found: Kind,
     },
     /// Nothing to read.
-    #[error("the text is empty or white space only")]
-    TextEmpty,
+    #[error("the text is empty")]
+    Empty,
     /// `on_existing: error`.
-    #[error("the value has a field `{0}` already (output.on_existing is `error`)")]
+    #[error("the record has `{0}` already")]
     FieldExists(String),
+    /// More often than we replace.
+    #[error("`{field}` occurs {times} times in one object")]
+    FieldRepeated {
+        /// The output field.
+        field: String,
+        /// Counted.
+        times: usize,
+    },
 }
 
 impl DecodeError {
@@ -127,140 +143,220 @@ impl DecodeError {
     /// For the dead letter.
     pub fn letter(&self) -> DeadLetter {
         let reason = match self {
-            Self::InvalidJson { .. } => Reason::InvalidJson,
+            Self::InvalidJson(_) | Self::LoneSurrogate { .. } => Reason::InvalidJson,
             Self::NotAnObject(_) => Reason::NotAnObject,
             Self::InvalidUtf8(_) => Reason::InvalidUtf8,
-            Self::SchemaRegistryFramed(_) => Reason::SchemaRegistryFramed,
-            Self::TextMissing(_) => Reason::TextMissing,
-            Self::TextNotAString { .. } => Reason::TextNotAString,
-            Self::TextEmpty => Reason::TextEmpty,
-            Self::FieldExists(_) => Reason::FieldExists,
+            Self::Framed => Reason::SchemaRegistryFramed,
+            Self::Missing(_) => Reason::TextMissing,
+            Self::NotAString { .. } => Reason::TextNotAString,
+            Self::Empty => Reason::TextEmpty,
+            Self::FieldExists(_) | Self::FieldRepeated { .. } => Reason::FieldExists,
         };
         DeadLetter { reason, message: self.to_string(), stage: Stage::Decode }
     }
 }
 
-/// What the value says, before the record is taken along.
+/// What a value was found to be, before the record moves on with it.
 enum Found {
-    Text(String, Place),
-    Pass(PassThrough),
+    Text { text: String, seen: usize, place: Place },
+    Nothing(PassThrough),
 }
 
 impl Decoder {
     /// For one pipeline.
     pub fn new(input: &Input, output: &Output) -> Self {
-        let pointer = |p: &String| Piece::Pointer { pointer: p.clone(), steps: steps(p) };
-        let source = match &input.format {
-            Format::Text => Source::Text,
-            Format::Json(TextSelector::Pointer(p)) => Source::Json(vec![pointer(p)]),
-            Format::Json(TextSelector::Template(parts)) => Source::Json(
-                parts
-                    .iter()
-                    .map(|part| match part {
-                        TemplatePart::Literal(text) => Piece::Literal(text.clone()),
-                        TemplatePart::Pointer(p) => pointer(p),
-                    })
-                    .collect(),
-            ),
+        let format = match &input.format {
+            Format::Text => DecoderFormat::Text,
+            Format::Json(TextSelector::Pointer(pointer)) => DecoderFormat::Json(vec![Part::pointer(pointer)]),
+            Format::Json(TextSelector::Template(parts)) => {
+                DecoderFormat::Json(parts.iter().map(Part::new).collect())
+            }
         };
-        let splice = (output.mode == OutputMode::Splice).then(|| (output.field.clone(), output.on_existing));
-        Self { source, max_text_bytes: input.max_text_bytes.get(), splice }
+        Self {
+            format,
+            mode: output.mode,
+            field: output.field.clone(),
+            on_existing: output.on_existing,
+            max_text_bytes: input.max_text_bytes.get(),
+        }
     }
 
     /// Never panics, whatever the bytes. On an error the record comes back whole.
-    #[allow(clippy::result_large_err, reason = "the record must come back, and is moved once")]
+    #[allow(clippy::result_large_err, reason = "the record is moved, once, not copied")]
     pub fn decode(&self, record: Record) -> Result<Decoded, (Record, DecodeError)> {
-        let Some(value) = &record.value else {
-            return Ok(Decoded::PassThrough(record, PassThrough::Tombstone));
-        };
-        match self.find(value) {
-            Ok(Found::Text(text, _)) if text.trim().is_empty() => Err((record, DecodeError::TextEmpty)),
-            Ok(Found::Text(mut text, place)) => {
-                let text_bytes_seen = text.len();
-                text.truncate(text.floor_char_boundary(self.max_text_bytes));
-                Ok(Decoded::Document(Document { record, text, text_bytes_seen, place }))
+        match self.find(&record) {
+            Ok(Found::Text { text, seen, place }) => {
+                Ok(Decoded::Document(Document { record, text, text_bytes_seen: seen, place }))
             }
-            Ok(Found::Pass(why)) => Ok(Decoded::PassThrough(record, why)),
+            Ok(Found::Nothing(why)) => Ok(Decoded::PassThrough(record, why)),
             Err(error) => Err((record, error)),
         }
     }
 
-    fn find(&self, value: &[u8]) -> Result<Found, DecodeError> {
-        let utf8 = |bytes| str::from_utf8(bytes).map_err(|e| DecodeError::InvalidUtf8(e.valid_up_to()));
-        let framed = value.first() == Some(&0) && value.len() >= SCHEMA_FRAME;
-        match &self.source {
-            Source::Text if framed => Err(DecodeError::SchemaRegistryFramed("text")),
-            Source::Json(_) if framed => Err(DecodeError::SchemaRegistryFramed("JSON")),
-            Source::Text => {
-                let text = utf8(value)?;
-                Ok(Found::Text(text.strip_prefix(BOM).unwrap_or(text).to_owned(), Place::Outside))
+    fn find(&self, record: &Record) -> Result<Found, DecodeError> {
+        let Some(value) = &record.value else { return Ok(Found::Nothing(PassThrough::Tombstone)) };
+        // A frame is a zero, four bytes of schema id, then the payload. In raw text a leading NUL is
+        // no more sensible; shorter values are judged by what they are read as.
+        if value.len() >= 5 && value.first() == Some(&0) {
+            return Err(DecodeError::Framed);
+        }
+        let value = std::str::from_utf8(value).map_err(|e| DecodeError::InvalidUtf8(e.valid_up_to()))?;
+        let in_headers = || record.headers.iter().any(|h| h.name == self.field.as_bytes());
+        if self.mode == OutputMode::Headers && in_headers() {
+            match self.on_existing {
+                OnExisting::Keep => return Ok(Found::Nothing(PassThrough::FieldExists)),
+                OnExisting::Error => return Err(DecodeError::FieldExists(self.field.clone())),
+                // Ours come last, and in Kafka the last header of a name is the one that counts.
+                OnExisting::Replace => {}
             }
-            Source::Json(pieces) => self.find_in_json(utf8(value)?, pieces),
+        }
+        match &self.format {
+            DecoderFormat::Text => {
+                let mut text = self.text();
+                text.push(value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value));
+                text.finish(false, Place::Outside)
+            }
+            DecoderFormat::Json(parts) => self.find_in_json(value, parts),
         }
     }
 
-    fn find_in_json(&self, value: &str, pieces: &[Piece]) -> Result<Found, DecodeError> {
-        let document = value.strip_prefix(BOM).unwrap_or(value);
-        let root: &RawValue = serde_json::from_str(document).map_err(|e| invalid(&e))?;
-        let place = match &self.splice {
-            None => Place::Outside,
-            Some((field, on_existing)) => match (place(value, root, field)?, on_existing) {
-                (Place::Replace(_), OnExisting::Keep) => return Ok(Found::Pass(PassThrough::FieldExists)),
-                (Place::Replace(_), OnExisting::Error) => {
-                    return Err(DecodeError::FieldExists(field.clone()));
+    fn find_in_json(&self, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
+        let json = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
+        let (mut members, mut ours) = (0, Vec::new());
+        let mut times = 0;
+        // What each pointer's first token leads to: one walk over the root serves all of them.
+        let mut heads: Vec<Option<&str>> = vec![None; parts.len()];
+        json::members(json, |key, at| {
+            members += 1;
+            for (part, head) in parts.iter().zip(&mut heads) {
+                if part.first_token().is_some_and(|token| json::key_is(key, token)) {
+                    *head = Some(at);
                 }
-                (place, _) => place,
-            },
-        };
-        let mut text = String::new();
-        for piece in pieces {
-            match piece {
-                Piece::Literal(literal) => text.push_str(literal),
-                Piece::Pointer { pointer, steps } => text.push_str(&string_at(root, pointer, steps)?),
+            }
+            if self.mode == OutputMode::Splice && json::key_is(key, &self.field) {
+                times += 1;
+                if times <= MOST_REPLACED {
+                    let start = json::position(value, at);
+                    ours.push(start..start + at.len());
+                }
+            }
+        })?;
+        let kind = Kind::of(json);
+        if self.mode == OutputMode::Splice && kind != Kind::Object {
+            return Err(DecodeError::NotAnObject(kind));
+        }
+        if times > 0 {
+            match self.on_existing {
+                OnExisting::Keep => return Ok(Found::Nothing(PassThrough::FieldExists)),
+                OnExisting::Error => return Err(DecodeError::FieldExists(self.field.clone())),
+                OnExisting::Replace if times > MOST_REPLACED => {
+                    return Err(DecodeError::FieldRepeated { field: self.field.clone(), times });
+                }
+                OnExisting::Replace => {}
             }
         }
-        Ok(Found::Text(text, place))
+        let mut text = self.text();
+        let mut empty = true;
+        for (part, head) in parts.iter().zip(heads) {
+            match part {
+                Part::Literal(literal) => text.push(literal),
+                Part::Pointer { written, tokens } => {
+                    let at = match (head, tokens.split_first()) {
+                        (Some(head), Some((_, rest))) => json::find(head, rest)?,
+                        (None, Some(_)) if kind == Kind::Object => None,
+                        _ => json::find(json, tokens)?,
+                    };
+                    let raw = at.ok_or_else(|| DecodeError::Missing(written.clone()))?;
+                    let piece = json::string(raw).ok_or_else(|| match Kind::of(raw) {
+                        Kind::String => DecodeError::LoneSurrogate {
+                            pointer: written.clone(),
+                            byte: json::position(value, raw),
+                        },
+                        found => DecodeError::NotAString { pointer: written.clone(), found },
+                    })?;
+                    empty &= piece.trim().is_empty();
+                    text.push(&piece);
+                }
+            }
+        }
+        let place = match self.mode {
+            OutputMode::Splice if ours.is_empty() => {
+                // The document is valid and an object: its last byte that is not white space.
+                Place::Insert {
+                    brace: value.trim_end_matches(json::WHITE_SPACE).len() - 1,
+                    comma: members > 0,
+                }
+            }
+            OutputMode::Splice => Place::Replace(ours),
+            _ => Place::Outside,
+        };
+        text.finish(empty, place)
+    }
+
+    fn text(&self) -> Text {
+        // The validation refuses `splice` for raw text; an envelope is the nearest there is.
+        let envelope = match self.mode {
+            OutputMode::Envelope => true,
+            OutputMode::Splice => matches!(self.format, DecoderFormat::Text),
+            OutputMode::Headers => false,
+        };
+        Text { text: String::new(), seen: 0, max: self.max_text_bytes, envelope }
     }
 }
 
-/// Where `field` goes in the root object.
-fn place(value: &str, root: &RawValue, field: &str) -> Result<Place, DecodeError> {
-    if !root.get().starts_with('{') {
-        return Err(DecodeError::NotAnObject(field.to_owned()));
+/// Collects the pieces of a text, no more than is needed of it.
+struct Text {
+    text: String,
+    seen: usize,
+    max: usize,
+    /// The output repeats the text: the whole of it is needed.
+    envelope: bool,
+}
+
+impl Text {
+    fn push(&mut self, piece: &str) {
+        let full = self.text.len() < self.seen;
+        self.seen += piece.len();
+        let room = match (self.envelope, full) {
+            (true, _) => usize::MAX,
+            (false, true) => 0,
+            (false, false) => self.max.saturating_sub(self.text.len()),
+        };
+        self.text.push_str(piece.get(..piece.floor_char_boundary(room)).unwrap_or(piece));
     }
-    let Members(members) = serde_json::from_str(root.get()).map_err(|e| invalid(&e))?;
-    let existing: Vec<_> =
-        members.iter().filter(|(key, _)| key == field).map(|(_, old)| range(value, old.get())).collect();
-    if existing.is_empty() {
-        let at = range(value, root.get()).end.saturating_sub(1);
-        Ok(Place::Insert { at, comma: !members.is_empty() })
-    } else {
-        Ok(Place::Replace(existing))
+
+    fn finish(self, empty: bool, place: Place) -> Result<Found, DecodeError> {
+        let Self { mut text, seen, max, envelope } = self;
+        let whole = (envelope && seen > max).then(|| text.clone());
+        if whole.is_some() {
+            text.truncate(text.floor_char_boundary(max));
+            text.shrink_to_fit();
+        }
+        // What the model would read counts: white space up to the cut is no text either.
+        if empty || text.trim().is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        let place = if envelope { Place::Envelope { whole } } else { place };
+        Ok(Found::Text { text, seen, place })
     }
 }
 
-fn string_at(root: &RawValue, pointer: &str, steps: &[String]) -> Result<String, DecodeError> {
-    let found = follow(root, steps)
-        .map_err(|e| invalid(&e))?
-        .ok_or_else(|| DecodeError::TextMissing(pointer.to_owned()))?;
-    let found = match found.get().as_bytes().first() {
-        Some(b'"') => return serde_json::from_str(found.get()).map_err(|e| invalid(&e)),
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    };
-    Err(DecodeError::TextNotAString { pointer: pointer.to_owned(), found })
-}
-
-/// serde_json's messages can quote the input; its position and kind cannot.
-fn invalid(error: &serde_json::Error) -> DecodeError {
-    let what = match error.classify() {
-        serde_json::error::Category::Eof => "it ends too early",
-        _ => "a mistake",
-    };
-    DecodeError::InvalidJson { what, line: error.line(), column: error.column() }
+impl Part {
+    fn new(part: &TemplatePart) -> Self {
+        match part {
+            TemplatePart::Literal(literal) => Self::Literal(literal.clone()),
+            TemplatePart::Pointer(pointer) => Self::pointer(pointer),
+        }
+    }
+    fn pointer(written: &str) -> Self {
+        Self::Pointer { written: written.to_owned(), tokens: json::tokens(written) }
+    }
+    fn first_token(&self) -> Option<&str> {
+        match self {
+            Self::Pointer { tokens, .. } => tokens.first().map(String::as_str),
+            Self::Literal(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::murmur2;
 use crate::support::client::Message;
 use crate::support::cluster::Cluster;
+use crate::support::here;
 use crate::support::observer::{Seen, read_all, source_of};
 use crate::support::process::scratch;
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
-use crate::support::here;
 use crate::support::wait::{PATIENCE, until};
 
 fn now() -> i64 {
@@ -161,7 +161,9 @@ fn one_percent_of_every_poison_is_dead_lettered_whole_and_its_neighbours_are_enr
 }
 
 fn assert_letter(letter: &Seen, original: i64, start: i64) {
-    let header = |name: &str| letter.header(&format!("__squeezeflow.errors.{name}")).unwrap_or_else(|| panic!("no {name}"));
+    let header = |name: &str| {
+        letter.header(&format!("__squeezeflow.errors.{name}")).unwrap_or_else(|| panic!("no {name}"))
+    };
     let (reason, value) = (header("reason"), letter.value.as_deref().unwrap());
     let stage = match reason {
         "inference_failed" => "infer",
@@ -171,7 +173,10 @@ fn assert_letter(letter: &Seen, original: i64, start: i64) {
     assert_eq!(header("timestamp"), original.to_string());
     assert_eq!(header("version"), env!("CARGO_PKG_VERSION"));
     let message = header("message");
-    assert!(!message.is_empty() && !message.contains("SECRET") && !message.contains("mandragora"), "{message}");
+    assert!(
+        !message.is_empty() && !message.contains("SECRET") && !message.contains("mandragora"),
+        "{message}"
+    );
     assert!(letter.timestamp.unwrap() >= start, "a dead letter is as old as its writing");
     assert!(value.windows(6).any(|w| w == b"SECRET"), "the value is whole");
     assert_eq!(letter.headers[..2], [("h".to_owned(), None), ("h".to_owned(), Some(vec![0xff]))]);

@@ -87,7 +87,9 @@ fn honest() -> (Vec<Seen>, Vec<Seen>) {
         let value = String::from_utf8(source.value.clone().unwrap()).unwrap();
         let mut out = Seen { topic: "out".to_owned(), ..source.clone() };
         out.value = Some(value.replace(" }", ",\"nlp\":{\"label\":\"}\"} }").into_bytes());
-        for (name, value) in [("topic", "in".to_owned()), ("partition", "0".to_owned()), ("offset", source.offset.to_string())] {
+        for (name, value) in
+            [("topic", "in".to_owned()), ("partition", "0".to_owned()), ("offset", source.offset.to_string())]
+        {
             out.headers.push((format!("squeezeflow.source.{name}"), Some(value.into_bytes())));
         }
         out

@@ -9,10 +9,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod harness;
-mod murmur2;
-mod flow;
 mod brokers;
+mod flow;
+mod harness;
 mod lifecycle;
+mod murmur2;
 mod offsets;
 mod scale;

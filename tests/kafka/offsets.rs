@@ -83,7 +83,8 @@ fn an_offset_that_is_gone_stops_the_worker() {
     let mut worker = scene.pipeline.start();
     assert_eq!(worker.wait().code(), Some(1));
     let log = worker.log();
-    let said = log.lines().find(|l| l.contains("gapfail.in")).unwrap_or_else(|| panic!("not named in: {log}"));
+    let said =
+        log.lines().find(|l| l.contains("gapfail.in")).unwrap_or_else(|| panic!("not named in: {log}"));
     for part in ["gapfail.in[0]", "10", "60", "100", "on_gap"] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }

@@ -43,7 +43,11 @@ impl Verdict {
     fn report(&self) -> String {
         fn list<T: std::fmt::Debug>(name: &str, all: &[T]) -> String {
             let first = &all[..all.len().min(5)];
-            format!("  {name}: {}{}\n", all.len(), if all.is_empty() { String::new() } else { format!(", such as {first:?}") })
+            format!(
+                "  {name}: {}{}\n",
+                all.len(),
+                if all.is_empty() { String::new() } else { format!(", such as {first:?}") }
+            )
         }
         format!(
             "enriched {}, passed {}, dead {}\n{}{}{}{}{}",

@@ -64,7 +64,8 @@ impl Client {
         until_some("a created topic to have leaders", PATIENCE, || {
             let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(5)).ok()?;
             let partitions = metadata.topics().first()?.partitions();
-            let led = partitions.len() == topic.num_partitions as usize && partitions.iter().all(|p| p.leader() >= 0);
+            let led = partitions.len() == topic.num_partitions as usize
+                && partitions.iter().all(|p| p.leader() >= 0);
             led.then_some(())
         });
     }
@@ -118,8 +119,9 @@ impl Client {
         let consumer = self.consumer(group);
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, self.partitions(topic) - 1);
-        let known =
-            until_some("committed offsets", PATIENCE, || consumer.committed_offsets(list.clone(), SLICE).ok());
+        let known = until_some("committed offsets", PATIENCE, || {
+            consumer.committed_offsets(list.clone(), SLICE).ok()
+        });
         let offset = |o| if let Offset::Offset(o) = o { Some(o) } else { None };
         known.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
     }
@@ -136,7 +138,8 @@ impl Client {
         let consumer = self.consumer("nobody");
         until_some("the group's members", PATIENCE, || {
             let list = consumer.fetch_group_list(Some(group), SLICE).ok()?;
-            let members = list.groups().first().map(|g| g.members().iter().map(|m| m.id().to_owned()).collect());
+            let members =
+                list.groups().first().map(|g| g.members().iter().map(|m| m.id().to_owned()).collect());
             Some(members.unwrap_or_default())
         })
     }
@@ -155,7 +158,9 @@ impl Client {
 const SLICE: Duration = Duration::from_secs(10);
 
 fn options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(Duration::from_secs(30))).request_timeout(Some(Duration::from_secs(30)))
+    AdminOptions::new()
+        .operation_timeout(Some(Duration::from_secs(30)))
+        .request_timeout(Some(Duration::from_secs(30)))
 }
 
 fn block<T>(future: impl Future<Output = Result<T, KafkaError>>) -> Result<T, KafkaError> {
@@ -199,7 +204,8 @@ impl Sender {
     }
 
     pub fn transactional(client: &Client, topic: &str) -> Self {
-        let sender = Self::new(client, topic, &[("transactional.id", topic), ("message.timeout.ms", "60000")]);
+        let sender =
+            Self::new(client, topic, &[("transactional.id", topic), ("message.timeout.ms", "60000")]);
         sender.producer.init_transactions(PATIENCE).unwrap();
         sender
     }

@@ -36,7 +36,9 @@ pub fn is_here(test: &str) -> bool {
     if SKIPPED.fetch_add(1, Ordering::Relaxed) == 0 {
         last_words(|| {
             let skipped = SKIPPED.load(Ordering::Relaxed);
-            format!("{skipped} tests against a real Apache Kafka were SKIPPED (libtest counts them as passed)")
+            format!(
+                "{skipped} tests against a real Apache Kafka were SKIPPED (libtest counts them as passed)"
+            )
         });
     }
     false

@@ -157,9 +157,9 @@ fn reader(client: &Client, topics: &[&str]) -> BaseConsumer {
 }
 
 fn copy(message: &rdkafka::message::BorrowedMessage<'_>) -> Seen {
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
-    });
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
     Seen {
         topic: message.topic().to_owned(),
         partition: message.partition(),

@@ -92,7 +92,11 @@ fn keeper_spawn(command: Command) -> Child {
                 unsafe {
                     command.pre_exec(move || {
                         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                        if libc::getppid() as u32 == parent { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+                        if libc::getppid() as u32 == parent {
+                            Ok(())
+                        } else {
+                            Err(io::ErrorKind::Other.into())
+                        }
                     });
                 }
                 let _ = answer.send(command.spawn());
@@ -124,7 +128,9 @@ fn at_exit() -> &'static Mutex<AtExit> {
             // A killed broker may still be writing for a moment.
             for _ in 0..20 {
                 match std::fs::remove_dir_all(dir) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(50)),
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        std::thread::sleep(Duration::from_millis(50))
+                    }
                     _ => break,
                 }
             }

@@ -6,8 +6,30 @@ use std::collections::BTreeMap;
 use super::client::Message;
 
 const WORDS: [&str; 24] = [
-    "the", "film", "was", "good", "bad", "a", "great", "story", "and", "not", "very", "long", "but", "I",
-    "loved", "it", "service", "slow", "again", "never", "price", "café", "🙂", "Überraschung",
+    "the",
+    "film",
+    "was",
+    "good",
+    "bad",
+    "a",
+    "great",
+    "story",
+    "and",
+    "not",
+    "very",
+    "long",
+    "but",
+    "I",
+    "loved",
+    "it",
+    "service",
+    "slow",
+    "again",
+    "never",
+    "price",
+    "café",
+    "🙂",
+    "Überraschung",
 ];
 
 /// Makes records one after the other; ids and sequences go on over all that it made.
@@ -42,7 +64,11 @@ impl Stream {
         );
         self.id += 1;
         *sequence += 1;
-        Message { key: Some(format!("key-{key}").into_bytes()), value: Some(value.into_bytes()), ..Message::default() }
+        Message {
+            key: Some(format!("key-{key}").into_bytes()),
+            value: Some(value.into_bytes()),
+            ..Message::default()
+        }
     }
 }
 

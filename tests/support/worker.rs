@@ -91,7 +91,9 @@ impl Worker {
     /// Waits until it owns exactly so many partitions, as it says itself.
     #[track_caller]
     pub fn wait_partitions(&self, wanted: usize) {
-        until(&format!("a worker to own {wanted} partitions"), PATIENCE, || self.partitions() == Some(wanted));
+        until(&format!("a worker to own {wanted} partitions"), PATIENCE, || {
+            self.partitions() == Some(wanted)
+        });
     }
 
     /// Partitions that it owns, by `/ready`.
@@ -114,7 +116,8 @@ impl Worker {
     /// Status and body of a GET at the admin address. `None` where nothing answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let address = self.find_admin()?;
-        let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).ok()?;
+        let mut stream =
+            TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -129,7 +132,8 @@ impl Worker {
         if self.admin.get().is_none() {
             let log = self.log();
             let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut found = lines.filter_map(|l| Some(l.get("addr").or(l.get("address"))?.as_str()?.to_owned()));
+            let mut found =
+                lines.filter_map(|l| Some(l.get("addr").or(l.get("address"))?.as_str()?.to_owned()));
             let _ = self.admin.set(found.next()?);
         }
         self.admin.get().map(String::as_str)

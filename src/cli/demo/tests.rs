@@ -133,12 +133,13 @@ fn a_record_that_is_lost_is_missed() {
     let bootstrap = broker.bootstrap_servers();
     let runtime = Runtime::new().unwrap();
     let (stop, never) = (Shutdown::new(), Shutdown::new());
-    let mut worker = Worker::start(&runtime, {
+    let mut worker = Worker::start(&runtime, stop.clone(), {
         let (settings, stop) = (demo::settings(bootstrap.clone(), "nowhere".into()), stop.clone());
         move || stand_in(settings, Metrics::disabled(), Health::new(), &stop, |id| id == 4)
     })
     .unwrap();
-    Feed::start(&bootstrap, demo::stream(10).into(), 1_000, epoch, never.clone()).unwrap().join().unwrap();
+    let feeder = Feeder::connect(&bootstrap).unwrap();
+    feeder.start(demo::stream(10).into(), 1_000, epoch, never.clone()).unwrap().join().unwrap();
     let watch = Watch::start(&bootstrap, epoch).unwrap();
     let mut view = View::to(Shown::default());
     while tally.out() < 9 {

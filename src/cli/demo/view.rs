@@ -36,7 +36,7 @@ impl View {
         let live = !plain && Term::stdout().features().is_attended();
         let bar = live.then(|| {
             let bar = ProgressBar::with_draw_target(Some(records as u64), ProgressDrawTarget::stdout());
-            match ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {elapsed}") {
+            match ProgressStyle::with_template("{bar:40} {pos}/{len}  {elapsed}") {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }
@@ -63,6 +63,9 @@ impl View {
     }
 
     pub(super) fn ready(&mut self, now: &Snapshot) -> Result<(), DemoError> {
+        if let Some(bar) = &self.bar {
+            bar.reset_elapsed(); // The model's loading is not the texts' time.
+        }
         self.say(&format!("{} is ready: {INPUT} -> {OUTPUT}, {DEAD}\n", model(now)))
     }
 
@@ -107,7 +110,6 @@ impl View {
 
     pub(super) fn serving(&mut self, served: &Served<'_>) -> Result<(), DemoError> {
         let Served { bootstrap, metrics } = served;
-        // The bar has done its work: lines go straight to the terminal from here.
         let metrics = metrics.as_ref().map_or_else(String::new, |url| format!("  metrics  {url}\n"));
         self.say(&format!(
             "\nServing until Ctrl-C.\n  broker   {bootstrap}\n  topics   {INPUT} -> {OUTPUT}, {DEAD}\n{metrics}\

@@ -1,0 +1,275 @@
+//! What is added, and that nothing else changes.
+#![allow(clippy::unwrap_used)]
+
+use std::num::NonZeroUsize;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::config::settings::{Format, Input, OnExisting, OnGap, OutputPartition, Start, TextSelector};
+use crate::record::{Offset, Timestamp};
+use crate::text::{Decoded, Decoder};
+
+fn labels() -> [String; 3] {
+    ["negative", "neutral", "positive"].map(str::to_owned)
+}
+
+fn receipt(batch_invariant: bool) -> Receipt {
+    Receipt {
+        model: "our \"model\"".to_owned(),
+        digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+        precision: "fp32".to_owned(),
+        provider: "cpu",
+        batch_invariant,
+    }
+}
+
+fn output(mode: OutputMode) -> Output {
+    Output {
+        topic: None,
+        mode,
+        field: "nlp".to_owned(),
+        on_existing: OnExisting::Replace,
+        scores: false,
+        partition: OutputPartition::Key,
+        source_headers: false,
+    }
+}
+
+fn document(output: &Output, format: Format, max_text_bytes: usize, value: &str) -> Document {
+    let input = Input {
+        topics: vec![],
+        format,
+        start: Start::Earliest,
+        on_gap: OnGap::Fail,
+        max_text_bytes: NonZeroUsize::new(max_text_bytes).unwrap(),
+    };
+    let record = Record {
+        topic: "reviews".into(),
+        partition: 7,
+        offset: Offset::new(42),
+        key: Some(b"k".to_vec()),
+        value: Some(value.as_bytes().to_vec()),
+        headers: vec![Header { name: b"h".to_vec(), value: None }],
+        timestamp: Timestamp(Some(5)),
+    };
+    match Decoder::new(&input, output).decode(record) {
+        Ok(Decoded::Document(document)) => document,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn json(pointer: &str) -> Format {
+    Format::Json(TextSelector::Pointer(pointer.to_owned()))
+}
+
+const COUNT: TokenCount = TokenCount { used: 8, seen: 9 };
+
+fn emit(enricher: &Enricher, document: Document) -> Emit {
+    let prediction = Prediction { best: 2, scores: vec![0.1, 0.2, 0.7] };
+    match enricher.enrich(document, COUNT, &prediction) {
+        Outcome::Enriched { emit, .. } => emit,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn enriched(output: &Output, format: Format, value: &str) -> String {
+    let enricher = Enricher::new(output, &labels(), &receipt(true));
+    let emit = emit(&enricher, document(output, format, 1000, value));
+    String::from_utf8(emit.value.unwrap()).unwrap()
+}
+
+const RESULT: &str = concat!(
+    r#"{"label":"positive","score":0.7,"model":{"name":"our \"model\"","digest":"sha256:0123456789abcdef"},"#,
+    r#""precision":"fp32","provider":"cpu","tokens":{"used":8,"seen":9}}"#
+);
+
+#[test]
+fn spliced_in_before_the_last_brace() {
+    let got = enriched(&output(OutputMode::Splice), json("/t"), "{ \"t\" : \"x\",\"n\":1.10 \n} \n");
+    assert_eq!(got, format!("{{ \"t\" : \"x\",\"n\":1.10 \n,\"nlp\":{RESULT}}} \n"));
+}
+
+#[test]
+fn into_an_object_without_members_there_is_no_comma() {
+    // No text can come from an empty object today; the place is judged by itself.
+    let document = Document {
+        place: Place::Insert { brace: 2, comma: false },
+        ..document(&output(OutputMode::Envelope), Format::Text, 9, "{ }")
+    };
+    let enricher = Enricher::new(&output(OutputMode::Splice), &labels(), &receipt(true));
+    let value = emit(&enricher, document).value.unwrap();
+    assert_eq!(String::from_utf8(value).unwrap(), format!("{{ \"nlp\":{RESULT}}}"));
+}
+
+#[test]
+fn replaced_in_its_place() {
+    let got = enriched(&output(OutputMode::Splice), json("/t"), r#"{"nlp" : 1 ,"t":"x","nlp":{"a":[]}}"#);
+    assert_eq!(got, format!(r#"{{"nlp" : {RESULT} ,"t":"x","nlp":{RESULT}}}"#));
+}
+
+#[test]
+fn an_envelope_holds_the_whole_text() {
+    let output = output(OutputMode::Envelope);
+    assert_eq!(
+        enriched(&output, Format::Text, "a \"b\"\n"),
+        format!(r#"{{"text":"a \"b\"\n","nlp":{RESULT}}}"#)
+    );
+    let enricher = Enricher::new(&output, &labels(), &receipt(true));
+    let value = emit(&enricher, document(&output, json("/t"), 4, r#"{"t":"żółw"}"#)).value.unwrap();
+    let value: Value = serde_json::from_slice(&value).unwrap();
+    assert_eq!(value["text"], "żółw");
+    assert_eq!(value["nlp"]["text_bytes"], serde_json::json!({"used": 4, "seen": 7}));
+}
+
+#[test]
+fn headers_leave_the_value_alone() {
+    let output = Output { source_headers: true, ..output(OutputMode::Headers) };
+    let enricher = Enricher::new(&output, &labels(), &receipt(true));
+    let emit = emit(&enricher, document(&output, Format::Text, 99, "x"));
+    assert_eq!(emit.value, None);
+    let expected = [
+        ("nlp", RESULT),
+        ("nlp.label", "positive"),
+        ("nlp.score", "0.7"),
+        ("squeezeflow.source.topic", "reviews"),
+        ("squeezeflow.source.partition", "7"),
+        ("squeezeflow.source.offset", "42"),
+    ];
+    assert_eq!(emit.headers, expected.map(|(name, value)| Header::new(name, value)));
+    assert_eq!((emit.label.as_str(), emit.score, emit.timestamp), ("positive", 0.7, Timestamp(Some(5))));
+}
+
+#[test]
+fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
+    let output = Output { scores: true, ..output(OutputMode::Splice) };
+    let enricher = Enricher::new(&output, &labels(), &receipt(false));
+    let value = emit(&enricher, document(&output, json("/t"), 99, r#"{"t":"x"}"#)).value.unwrap();
+    let value = String::from_utf8(value).unwrap();
+    assert!(value.contains(r#""scores":{"negative":0.1,"neutral":0.2,"positive":0.7},"#), "{value}");
+    assert!(value.contains(r#""batch_invariant":false,"#), "{value}");
+    assert!(serde_json::from_str::<Value>(&value).is_ok(), "{value}");
+}
+
+#[test]
+fn more_scores_than_labels_are_named_as_transformers_names_them() {
+    let writer = ResultWriter::new(&["a".to_owned()], &receipt(true), true);
+    let json = writer.json(&Prediction { best: 1, scores: vec![0.0, -1.5] }, COUNT, 0, 0);
+    assert!(
+        json.starts_with(r#"{"label":"LABEL_1","score":-1.5,"scores":{"a":0.0,"LABEL_1":-1.5},"#),
+        "{json}"
+    );
+}
+
+/// White space that JSON allows.
+fn space() -> impl Strategy<Value = String> {
+    "[ \\t\\r\\n]{0,3}"
+}
+
+/// A JSON value as it may be written, not as a writer of ours would write it.
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        prop::sample::select(vec![
+            "12345678901234567890",
+            "1.10",
+            "1e999",
+            "-0",
+            "0.1E+5",
+            "null",
+            "true",
+            "\"\"",
+            "{}",
+            "[ ]",
+            r#""\ud800""#,
+            r#""A\/""#,
+        ])
+        .prop_map(str::to_owned),
+        any::<String>().prop_map(|s| quoted(&s)),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        let list = prop::collection::vec((inner.clone(), space()), 0..4)
+            .prop_map(|items| items.into_iter().map(|(v, s)| s + &v).collect::<Vec<_>>().join(","));
+        let map = prop::collection::vec(("[a-c]|nlp|t", inner, space()), 0..4).prop_map(|m| {
+            m.into_iter().map(|(k, v, s)| format!("{s}\"{k}\"{s}:{v}")).collect::<Vec<_>>().join(",")
+        });
+        prop_oneof![
+            (list, space()).prop_map(|(l, s)| format!("[{l}{s}]")),
+            (map, space()).prop_map(|(m, s)| format!("{{{m}{s}}}")),
+        ]
+    })
+}
+
+/// Keys and values of an object, with a text at the end, as they are written.
+fn object(key: &'static str) -> impl Strategy<Value = (String, Vec<(String, String)>)> {
+    let member = (key, value(), space(), space());
+    (prop::collection::vec(member, 0..6), space(), space(), space()).prop_map(|(mut members, a, b, c)| {
+        members.push(("t".to_owned(), "\"some text\"".to_owned(), b.clone(), a.clone()));
+        let inside: Vec<String> =
+            members.iter().map(|(k, v, s, z)| format!("{s}{}{z}:{s}{v}{z}", quoted(k))).collect();
+        let pairs = members.iter().map(|(k, v, ..)| (k.clone(), v.clone())).collect();
+        (format!("{a}{{{}{b}}}{c}", inside.join(",")), pairs)
+    })
+}
+
+/// The members of a written object, by a walk of its own.
+fn members(json: &str) -> Vec<(String, String)> {
+    use serde::de::{Deserializer, MapAccess, Visitor};
+    struct Pairs;
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Vec<(String, String)>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some((k, v)) = map.next_entry::<String, Box<serde_json::value::RawValue>>()? {
+                pairs.push((k, v.get().to_owned()));
+            }
+            Ok(pairs)
+        }
+    }
+    serde_json::Deserializer::from_str(json).deserialize_map(Pairs).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_splice_changes_no_other_byte((old, mut pairs) in object("[a-d\\\\\"é]{0,2}")) {
+        let new = enriched(&output(OutputMode::Splice), json("/t"), &old);
+        let brace = old.rfind('}').unwrap();
+        let added = new.len() - old.len();
+        prop_assert_eq!(&new[..brace], &old[..brace]);
+        prop_assert_eq!(&new[brace + added..], &old[brace..]);
+        prop_assert_eq!(&new[brace..brace + added], format!(",\"nlp\":{RESULT}"));
+        pairs.push(("nlp".to_owned(), RESULT.to_owned()));
+        prop_assert_eq!(members(&new), pairs);
+    }
+
+    #[test]
+    fn a_replacement_touches_the_values_of_its_field_only((old, pairs) in object("nlp|[a-d]")) {
+        let new = enriched(&output(OutputMode::Splice), json("/t"), &old);
+        let had = pairs.iter().any(|(k, _)| k == "nlp");
+        let mut expected: Vec<(String, String)> = pairs
+            .into_iter()
+            .map(|(k, v)| if k == "nlp" { (k, RESULT.to_owned()) } else { (k, v) })
+            .collect();
+        if !had {
+            expected.push(("nlp".to_owned(), RESULT.to_owned()));
+        }
+        prop_assert_eq!(members(&new), expected);
+        // Between the values everything is as it was: put the old ones back and compare.
+        if had {
+            let mut back = new.clone();
+            for (_, old_value) in members(&old).into_iter().filter(|(k, _)| k == "nlp") {
+                back = back.replacen(RESULT, &old_value, 1);
+            }
+            prop_assert_eq!(back, old);
+        }
+    }
+
+    #[test]
+    fn scores_read_back_as_they_were(score in any::<f32>().prop_filter("finite", |s| s.is_finite())) {
+        prop_assert_eq!(result::number(score).parse::<f32>().unwrap(), score);
+        prop_assert!(result::number(score).len() <= 16, "{}", result::number(score));
+    }
+}

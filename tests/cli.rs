@@ -1,0 +1,153 @@
+//! The program from outside, without a Kafka of its own: exit codes, filters, the demo.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+fn tag(pipeline: &str, input: &str) -> Output {
+    let mut child = program()
+        .args(["tag", pipeline])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn lines(output: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(output).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn scratch(name: &str, content: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn plain_reviews_get_the_label_that_a_person_would_give() {
+    let reviews = [
+        ("positive", "A wonderful film, warm and funny from start to finish."),
+        ("positive", "I love this phone, the camera is excellent."),
+        ("positive", "Great service, friendly staff, we will come back."),
+        ("positive", "Beautifully shot and quietly powerful."),
+        ("negative", "A boring, stupid waste of time."),
+        ("negative", "The screen arrived cracked and nobody answers. Awful."),
+        ("negative", "Terrible food, rude waiters, never again."),
+        ("negative", "Dull, predictable and far too long."),
+    ];
+    let input: String =
+        reviews.iter().map(|(_, text)| serde_json::json!({ "text": text }).to_string() + "\n").collect();
+    let output = tag("pipelines/sentiment.yaml", &input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tagged = lines(&output.stdout);
+    assert_eq!(tagged.len(), reviews.len());
+    for (line, (label, text)) in tagged.iter().zip(reviews) {
+        assert_eq!(line["text"], text, "in order");
+        assert_eq!(line["nlp"]["label"], label, "{text}");
+    }
+}
+
+#[test]
+fn every_shipped_pipeline_runs() {
+    let cases = [
+        ("pipelines/sentiment.yaml", r#"{"id": 7, "text": "a fine film"}"#, "/nlp/label"),
+        (
+            "pipelines/tickets.yaml",
+            r#"{"ticket": {"subject": "Login", "body": "It fails again."}}"#,
+            "/mood/label",
+        ),
+        ("pipelines/logs.yaml", "ERROR disk: no space left on device", "/nlp/label"),
+    ];
+    for (pipeline, input, pointer) in cases {
+        let output = tag(pipeline, input);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{pipeline}: {errors}");
+        let tagged = lines(&output.stdout);
+        assert_eq!(tagged.len(), 1, "{pipeline}: {errors}");
+        let label = tagged[0].pointer(pointer).and_then(Value::as_str);
+        assert!(matches!(label, Some("positive" | "negative")), "{pipeline}: {}", tagged[0]);
+    }
+    let checked =
+        run(&["check", "pipelines/sentiment.yaml", "pipelines/tickets.yaml", "pipelines/logs.yaml"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn the_demo_accounts_for_every_text() {
+    let output = run(&["demo", "--plain", "--records", "150"]);
+    let (shown, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}{errors}");
+    assert!(shown.contains("150 of 150"), "{shown}");
+    for part in ["p50", "p95", "p99", "dead letters", "invalid_json", "real", "with padding", "on cpu"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    assert_eq!(run(&["run"]).status.code(), Some(2), "usage");
+    assert_eq!(run(&["run", "no/such.yaml"]).status.code(), Some(2), "no such file");
+    let refused =
+        scratch("refused.yaml", "input: { topics: [a] }\nmodel: { path: x }\noutput: { topic: a }\n");
+    let output = run(&["check", refused.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "feeds itself");
+    let modelless = scratch(
+        "modelless.yaml",
+        "input: { topics: [a], text: /text }\nmodel: { path: no/such/package }\noutput: { topic: b }\n",
+    );
+    let output = run(&["tag", modelless.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nobody listens on port 1: the worker says so and stops, it does not wait for ever.
+    let output = run(&[
+        "check",
+        "--connect",
+        "--set",
+        "kafka.bootstrap_servers=127.0.0.1:1",
+        "pipelines/sentiment.yaml",
+    ]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("127.0.0.1:1"));
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_refused_and_a_fallback_is_loud() {
+    let cuda = ["--set", "model.provider=cuda", "pipelines/sentiment.yaml"];
+    let output = run(&[&["tag"], &cuda[..]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("cuda") && errors.contains("CUDA execution provider is not enabled"), "{errors}");
+    let output = run(&[&["check", "--set", "model.fallback=[cpu]"], &cuda[..]].concat());
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && shown.contains("provider   cpu"), "{shown}");
+}
+
+#[test]
+fn schema_completions_and_inspection_print_what_they_promise() {
+    let schema: Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
+    assert!(schema["properties"]["batch"].is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("squeezeflow"), "{shell}");
+    }
+    let package: Value =
+        serde_json::from_slice(&run(&["model", "inspect", "--json", "models/sentiment"]).stdout).unwrap();
+    assert_eq!(package["labels"], serde_json::json!(["negative", "positive"]));
+    assert!(run(&["model", "verify", "models/sentiment"]).status.success());
+    assert!(!run(&["model", "verify", "models"]).status.success());
+}

@@ -100,7 +100,8 @@ fn a_write_that_is_refused_for_good_stops_the_worker_and_no_offset_passes_it() {
     let committed: i64 = client.committed("refused", "refused.in").values().sum();
     assert!(committed as usize <= outputs.len() && outputs.len() < 100, "{committed} of {}", outputs.len());
 
-    // What was refused is read again.
+    // What was refused is read again, once the broker has come round.
+    mock.clear_request_errors(RDKafkaApiKey::Produce);
     let second = pipeline.start_ready();
     output.wait_distinct(100, PATIENCE);
     second.terminate();

@@ -52,15 +52,15 @@ fn the_leader_of_the_output_is_killed_under_a_stream() {
     scene.assert_committed_to_the_end();
 }
 
-/// A scene whose outputs lie on one broker, which is neither the group's coordinator nor needed for
-/// the input: whoever freezes it makes a slow sink, and nothing else.
+/// A scene whose outputs lie on one broker, while the group's coordinator and the input are on
+/// another: whoever freezes the one makes a slow sink, and nothing else.
 fn slow_sink<'a>(cluster: &'a Three, name: &str) -> (Scene, impl Fn(bool) + use<'a>) {
     let scene = Scene::without_topics(cluster, name);
-    scene.client.create_topic(&scene.input(), 4, &[]);
     scene.client.create_topic(&scene.dead(), 1, &[]);
     // Asking makes the offsets' topic, if this is the first group.
-    scene.client.committed(name, &scene.input());
+    scene.client.committed(name, &scene.dead());
     let coordinator = scene.client.leaders("__consumer_offsets")[&offsets_partition(name)];
+    scene.client.create_topic_on(&scene.input(), 4, coordinator);
     let sink = cluster.ids().find(|id| *id != coordinator).unwrap();
     scene.client.create_topic_on(&scene.output(), 4, sink);
     let freeze = move |frozen: bool| if frozen { cluster.freeze(sink) } else { cluster.thaw(sink) };
@@ -87,7 +87,7 @@ fn a_slow_sink_pauses_the_worker_and_nothing_else() {
     assert_eq!(members.len(), 1);
 
     freeze(true);
-    scene.client.produce(&scene.input(), stream.take(20_000));
+    scene.client.produce(&scene.input(), stream.take(6_000));
     let paused = || worker.metric("squeezeflow_paused_partitions", "");
     until("all partitions to be paused", PATIENCE, || paused() == Some(4.0));
     let memory = worker.peak_memory();
@@ -103,7 +103,7 @@ fn a_slow_sink_pauses_the_worker_and_nothing_else() {
     assert!(grown < 32 << 20, "{} KiB more memory while it was paused", grown >> 10);
 
     freeze(false);
-    output.wait_distinct(22_000, LONG);
+    output.wait_distinct(8_000, LONG);
     worker.terminate();
     scene.verdict().exactly_once();
     scene.assert_committed_to_the_end();

@@ -14,7 +14,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::Offset;
 
-use super::wait::{PATIENCE, until_some};
+use super::wait::{PATIENCE, until, until_some};
 
 /// A record to be sent.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +105,17 @@ impl Client {
             let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
             Some(metadata.topics().first()?.partitions().iter().map(|p| (p.id(), p.leader())).collect())
         })
+    }
+
+    /// Waits until so many brokers are there and every partition's copies are in sync.
+    pub fn wait_whole(&self, brokers: usize) {
+        let consumer = self.consumer("nobody");
+        until("a whole cluster", PATIENCE * 2, || {
+            let Ok(metadata) = consumer.fetch_metadata(None, Duration::from_secs(5)) else { return false };
+            let mut partitions = metadata.topics().iter().flat_map(|t| t.partitions());
+            let in_sync = partitions.all(|p| p.leader() >= 0 && p.isr().len() == p.replicas().len());
+            metadata.brokers().len() == brokers && in_sync
+        });
     }
 
     /// First offset and the one after the last (transaction markers count), by partition.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::client::Client;
 use super::process::{Process, scratch};
 use super::wait::{PATIENCE, until};
 use super::{here, kafka};
@@ -33,7 +34,7 @@ impl Cluster {
     }
 
     /// Three brokers, replication 3, min in-sync 2. One test at a time: they break things. All
-    /// three are up when the next test gets them.
+    /// three are up, and every copy in sync, when the next test gets them.
     pub fn three() -> Three {
         static THREE: OnceLock<Cluster> = OnceLock::new();
         static TURN: Mutex<()> = Mutex::new(());
@@ -43,6 +44,8 @@ impl Cluster {
             cluster.thaw(id);
             cluster.up(id);
         }
+        // A broker that takes connections is not yet one that leads and follows.
+        Client::new(&cluster.bootstrap).wait_whole(3);
         Three { cluster, _turn: turn }
     }
 

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::assignment::{Assignment, Ready};
-use super::context::{ConsumerEvents, Event, InFlight};
+use super::context::{ConsumerEvents, Event, InFlight, give_up, take};
 use super::error::{RunError, consumer_fate};
 use super::publish::Publisher;
 use super::rebalance::Revocation;
@@ -21,7 +21,7 @@ use crate::config::Settings;
 use crate::fate::Fate;
 use crate::model::Loaded;
 use crate::pipeline::Stages;
-use crate::record::{NextOffset, Offset, Outcome, Stamps, Tracked};
+use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics, extract};
@@ -31,6 +31,8 @@ const READ_AT_ONCE: usize = 256;
 /// How long a turn waits for records: short while results may come back, longer while idle.
 const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(50);
+/// After the cluster did not answer, or refused a commit for now.
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A partition whose oldest record is older than this is reported.
 const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -67,6 +69,11 @@ pub(super) struct Worker {
     /// Asked to stop: nothing is begun or read any more.
     pub(super) draining: bool,
     stages: Stages,
+    /// Records submitted to the stages and not come back, of lost partitions too.
+    inside: usize,
+    /// After a failure: not before then.
+    pub(super) ask_again_at: Instant,
+    commit_again_at: Instant,
     commit_interval: Duration,
     last_commit: Instant,
     pub(super) commit_under_way: bool,
@@ -97,9 +104,9 @@ pub fn run(
     }
     let consumer =
         BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
+    let stages = Stages::start(&settings, loaded, &metrics)?;
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &metrics)?;
     let mut worker = Worker {
         assignment: Assignment::new(&settings.limits),
         commit_interval: kafka.commit_interval,
@@ -113,6 +120,9 @@ pub fn run(
         gap_reported: false,
         draining: false,
         stages,
+        inside: 0,
+        ask_again_at: Instant::now(),
+        commit_again_at: Instant::now(),
         last_commit: Instant::now(),
         commit_under_way: false,
         last_observed: Instant::now(),
@@ -178,17 +188,16 @@ impl Worker {
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
         while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            self.metrics.settled(&outcome, &stamps);
-            let Stamps { admitted, .. } = stamps;
-            let ready = Ready { outcome, admitted, settled: Instant::now() };
+            self.inside -= 1;
+            let ready = Ready { outcome, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
                 Ok(()) => {}
                 Err(TicketError::Stale) => self.metrics.stale(),
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
-                let Ready { outcome, admitted, settled } = ready;
-                self.publisher.publish(InFlight { ticket, outcome, admitted, settled })?;
+                let Ready { outcome, stamps, settled } = ready;
+                self.publisher.publish(InFlight { ticket, outcome, stamps, settled })?;
             }
         }
         Ok(())
@@ -202,7 +211,8 @@ impl Worker {
                 Outcome::DeadLetter { record, .. } => (record, &mut self.summary.dead),
             };
             *count += 1;
-            self.metrics.delivered(write.admitted, write.settled, record.timestamp);
+            self.metrics.settled(&write.outcome, &write.stamps);
+            self.metrics.delivered(write.stamps.admitted, write.settled, record.timestamp);
             // Stale: written, then the partition was lost; its next owner writes it again.
             if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
                 tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
@@ -213,7 +223,7 @@ impl Worker {
 
     /// Tells the group how far we are. One commit at a time.
     pub(super) fn commit(&mut self) -> Result<(), RunError> {
-        if self.commit_under_way {
+        if self.commit_under_way || Instant::now() < self.commit_again_at {
             return Ok(());
         }
         self.last_commit = Instant::now();
@@ -238,7 +248,8 @@ impl Worker {
         match code {
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
             Some(code) => {
-                tracing::warn!(%code, "offsets were not committed; trying again at the next turn");
+                tracing::warn!(%code, "offsets were not committed; they will be with the next commit");
+                self.commit_again_at = Instant::now() + RETRY_AFTER;
                 Ok(())
             }
             None => Ok(()),
@@ -246,7 +257,7 @@ impl Worker {
     }
 
     fn regulate(&mut self) -> Result<(), RunError> {
-        let (pause, resume) = self.assignment.flow();
+        let (pause, resume) = self.assignment.flow(self.inside);
         let call = |what| move |source| RunError::Call { what, source };
         if !pause.is_empty() {
             let list = list(pause.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
@@ -310,6 +321,7 @@ impl Worker {
             self.metrics.admitted(&record);
             let trace = extract(&record.headers);
             self.stages.submit(Tracked::new(ticket, trace, record))?;
+            self.inside += 1;
             self.regulate()?;
             if self.consumer.context().any() {
                 break;
@@ -414,12 +426,28 @@ impl Worker {
     /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
     /// deadline; the process ends either way.
     fn leave(self) -> Summary {
-        let Self { consumer, mut stages, summary, .. } = self;
-        stages.close();
-        consumer.context().close();
+        let Self { consumer, stages, summary, beginning, revocation, .. } = self;
+        let events = consumer.context().clone();
+        events.close();
+        // librdkafka does not close while a rebalance waits for an answer.
+        if !beginning.is_empty() {
+            let _ = take(&consumer, &TopicPartitionList::new());
+        }
+        if let Some(revocation) = revocation {
+            let _ = give_up(&consumer, &revocation.partitions);
+        }
+        while let Some(event) = events.take() {
+            let _ = match event {
+                Event::Assign(_) => take(&consumer, &TopicPartitionList::new()),
+                Event::Revoke(partitions) | Event::Lost(partitions) => give_up(&consumer, &partitions),
+                Event::Committed(_) | Event::Statistics(_) => Ok(()),
+            };
+        }
         let (left, wait) = bounded::<()>(0);
         let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
             drop(consumer);
+            // ONNX Runtime must not be torn down under a running session.
+            let _ = stages.join();
             drop(left);
         });
         if closing.is_ok() && wait.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,7 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::assignment::{Assignment, Ready};
-use super::context::{ConsumerEvents, Event, InFlight, give_up, take};
+use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
 use super::publish::Publisher;
 use super::rebalance::Revocation;
@@ -29,16 +28,13 @@ use crate::telemetry::{Health, Metrics, extract};
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
 /// How long a turn waits for records: short while results may come back, longer while idle.
-const WAIT_BUSY: Duration = Duration::from_millis(1);
+pub(super) const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(50);
 /// After the cluster did not answer, or refused a commit for now.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A partition whose oldest record is older than this is reported.
 const STALL_AFTER: Duration = Duration::from_secs(60);
-/// Of the drain deadline, the part that is left for delivery reports and the commit.
-const CONFIRM_SHARE: u32 = 5;
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +64,7 @@ pub(super) struct Worker {
     pub(super) gap_reported: bool,
     /// Asked to stop: nothing is begun or read any more.
     pub(super) draining: bool,
-    stages: Stages,
+    pub(super) stages: Stages,
     /// Records submitted to the stages and not come back, of lost partitions too.
     inside: usize,
     /// After a failure: not before then.
@@ -145,7 +141,7 @@ impl Worker {
     }
 
     /// Everything but reading.
-    fn turn(&mut self) -> Result<(), RunError> {
+    pub(super) fn turn(&mut self) -> Result<(), RunError> {
         if let Some(fault) = self.stages.take_fault() {
             return Err(fault.into());
         }
@@ -203,7 +199,7 @@ impl Worker {
         Ok(())
     }
 
-    fn count_delivered(&mut self) -> Result<(), RunError> {
+    pub(super) fn count_delivered(&mut self) -> Result<(), RunError> {
         while let Some(write) = self.publisher.next_delivery()? {
             let (record, count) = match &write.outcome {
                 Outcome::Enriched { record, .. } => (record, &mut self.summary.enriched),
@@ -239,7 +235,7 @@ impl Worker {
         Ok(())
     }
 
-    fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
+    pub(super) fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
         self.commit_under_way = false;
         let code = result.as_ref().err().and_then(KafkaError::rdkafka_error_code);
         let ok = result.is_ok();
@@ -351,111 +347,6 @@ impl Worker {
                 Ok(())
             }
         }
-    }
-
-    /// SIGTERM: nothing more is read; what is in flight is finished, published and committed.
-    /// Near the deadline nothing more is published, so that what was can still be confirmed:
-    /// what is left unpublished is simply read again by the next owner.
-    fn drain(&mut self) -> Result<(), RunError> {
-        self.draining = true;
-        let patience = self.settings.limits.drain_timeout;
-        let started = Instant::now();
-        let stop_publishing = patience - patience / CONFIRM_SHARE;
-        tracing::info!(in_flight = self.assignment.in_flight().0, "draining");
-        let all: Vec<_> = self.assignment.iter().map(|o| (o.topic.clone(), o.partition)).collect();
-        if !all.is_empty() {
-            // Only to spare the brokers; `read` is not called any more.
-            let _ = self.consumer.pause(&list(all.iter().map(|(t, p)| (t.as_ref(), *p, None)))?);
-        }
-        loop {
-            self.turn_closing()?;
-            let left = self.assignment.in_flight().0;
-            let closing = started.elapsed() >= stop_publishing;
-            if closing {
-                self.assignment.iter_mut().for_each(|o| o.closing = true);
-            }
-            if (left == 0 || closing) && self.assignment.undelivered() == 0 {
-                self.commit()?;
-                if !self.commit_under_way && self.assignment.uncommitted() == 0 {
-                    if left > 0 {
-                        tracing::info!(left, "left for the next owner; nothing of it was published");
-                    }
-                    return Ok(());
-                }
-            }
-            if started.elapsed() >= patience {
-                let unconfirmed = self.assignment.undelivered().max(self.assignment.uncommitted());
-                return Err(RunError::DrainDeadline { unconfirmed });
-            }
-        }
-    }
-
-    /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
-    fn turn_closing(&mut self) -> Result<(), RunError> {
-        self.turn()?;
-        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
-            tracing::debug!(%error, "kafka consumer, while draining");
-        }
-        Ok(())
-    }
-
-    /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
-    fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
-        if matches!(error, RunError::DrainDeadline { .. } | RunError::Refused(_)) {
-            return Err(error);
-        }
-        let until = Instant::now() + Duration::from_secs(2);
-        while self.assignment.undelivered() > 0 && Instant::now() < until {
-            if self.publisher.poll().and_then(|()| self.count_delivered()).is_err() {
-                break;
-            }
-            let _ = self.consumer.poll(WAIT_BUSY);
-        }
-        let _ = self.commit();
-        while self.commit_under_way && Instant::now() < until {
-            let _ = self.consumer.poll(WAIT_BUSY);
-            while let Some(event) = self.consumer.context().take() {
-                if let Event::Committed(result) = event {
-                    let _ = self.on_committed(result);
-                }
-            }
-        }
-        Err(error)
-    }
-
-    /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
-    /// deadline; the process ends either way.
-    fn leave(self) -> Summary {
-        let Self { consumer, stages, summary, beginning, revocation, .. } = self;
-        let events = consumer.context().clone();
-        events.close();
-        // librdkafka does not close while a rebalance waits for an answer.
-        if !beginning.is_empty() {
-            let _ = take(&consumer, &TopicPartitionList::new());
-        }
-        if let Some(revocation) = revocation {
-            let _ = give_up(&consumer, &revocation.partitions);
-        }
-        while let Some(event) = events.take() {
-            let _ = match event {
-                Event::Assign(_) => take(&consumer, &TopicPartitionList::new()),
-                Event::Revoke(partitions) | Event::Lost(partitions) => give_up(&consumer, &partitions),
-                Event::Committed(_) | Event::Statistics(_) => Ok(()),
-            };
-        }
-        let (left, wait) = bounded::<()>(0);
-        let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
-            drop(consumer);
-            // ONNX Runtime must not be torn down under a running session.
-            let _ = stages.join();
-            drop(left);
-        });
-        if closing.is_ok() && wait.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!(
-                "leaving the group takes too long; its other members wait for the session time-out"
-            );
-        }
-        summary
     }
 }
 

@@ -74,7 +74,7 @@ impl Stages {
         let decoder = Decoder::new(&settings.input, &settings.output);
 
         let in_flight = settings.limits.max_in_flight_records.get();
-        let capacity = settings.batch.max_size.get() * 8;
+        let capacity = settings.batch.max_size.get() * batch::WINDOW_BATCHES;
         let (input, records) = bounded(in_flight);
         let (out, outcomes) = bounded(in_flight);
         let (work_in, work) = mpsc::channel(settings.batch.max_size.get());
@@ -130,14 +130,16 @@ impl Stages {
         self.fault.take()
     }
 
-    /// Waits for the threads after [`Stages::close`], once `outcomes` has closed.
-    pub fn join(mut self) -> Result<(), PipelineError> {
-        self.close();
-        for thread in self.threads.drain(..) {
+    /// Ends the stages and waits for their threads. What they still hold is dropped: to have it,
+    /// [`Stages::close`] first and take `outcomes` until it closes. Waits for one batch at most.
+    pub fn join(self) -> Result<(), PipelineError> {
+        let Self { input, outcomes, fault, threads } = self;
+        drop((input, outcomes));
+        for thread in threads {
             // A panic was turned into a fault by the thread itself.
             let _ = thread.join();
         }
-        self.fault.take().map_or(Ok(()), Err)
+        fault.take().map_or(Ok(()), Err)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const MAX_PASSED_OVER: u32 = 4;
 
 /// How many batches' worth of the oldest sequences a batch is chosen from.
-const WINDOW_BATCHES: usize = 8;
+pub const WINDOW_BATCHES: usize = 8;
 
 /// What bounds one batch.
 #[derive(Debug, Clone, Copy)]

@@ -6,5 +6,5 @@ mod budget;
 mod isolate;
 
 pub use batcher::{Batch, Batcher, Slot};
-pub use budget::{Limits, Pending};
+pub use budget::{Limits, Pending, WINDOW_BATCHES};
 pub use isolate::infer_isolating;

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 /// For `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-  0  all went well; `run` was asked to stop, and everything that it had read is delivered
+  0  all went well; `run` was asked to stop, and all that it published is confirmed and committed
   1  a failure while running
   2  wrong usage, or a pipeline that is refused; nothing was started
   3  the model or its execution provider could not be started
-  4  asked to stop, but the drain deadline passed: records without a commit will be read again";
+  4  asked to stop, but the drain deadline passed: records without a commit will be read again
+  130  asked to stop twice: stopped at once";
 
 /// An exit code of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

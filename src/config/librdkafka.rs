@@ -38,6 +38,10 @@ const OWNED: &[(&str, &str)] = &[
     ("max.in.flight*", "the idempotent producer keeps records in order by it"),
     ("retries", "a write is retried until it is delivered"),
     ("message.send.max.retries", "a write is retried until it is delivered"),
+    (
+        "message.max.bytes",
+        "whether a message is too large is for the broker to say: what it refuses becomes a dead letter",
+    ),
     ("message.timeout.ms", "there is no time-out: a write that is given up would be lost or out of order"),
     ("delivery.timeout.ms", "there is no time-out: a write that is given up would be lost or out of order"),
     ("delivery.report.*", "every delivery is reported to the worker"),
@@ -84,6 +88,7 @@ mod tests {
             "acks",
             "retries",
             "message.timeout.ms",
+            "message.max.bytes",
             "queuing.strategy",
             "group.protocol",
         ] {
@@ -94,7 +99,6 @@ mod tests {
             "compression.type",
             "socket.keepalive.enable",
             "fetch.min.bytes",
-            "message.max.bytes",
             "ssl.cipher.suites",
             "retry.backoff.ms",
             "debug",

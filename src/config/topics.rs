@@ -72,6 +72,10 @@ fn is_posix(pattern: &str) -> bool {
                 continue;
             }
             '(' if next == Some('?') => return false,
+            // Set operations and nested sets inside brackets: Rust reads them, POSIX does not.
+            '&' | '~' if next == Some(c) => return false,
+            '-' if next == Some('-') => return false,
+            '[' if next == Some('[') => return false,
             '*' | '+' | '?' if "*+?}".contains(previous) => return false,
             _ => previous = c,
         }

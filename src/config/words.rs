@@ -46,7 +46,7 @@ schema!(ByteSize, {
 /// A whole number from 1.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 pub(super) struct Count(pub(super) u32);
-schema!(Count, { "type": "integer", "title": "a whole number from 1", "minimum": 1, "maximum": 1_000_000_000 });
+schema!(Count, { "type": "integer", "title": "a whole number from 1", "minimum": 1, "maximum": 1_000_000 });
 
 /// `auto`, or how many.
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::settings::Limits;
-use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Ticket};
+use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
 use crate::sequencer::{Ledger, TicketError};
 
 type Partitions = Vec<(Arc<str>, i32)>;
@@ -14,7 +14,7 @@ type Partitions = Vec<(Arc<str>, i32)>;
 /// An outcome in its partition's line.
 pub(super) struct Ready {
     pub(super) outcome: Outcome,
-    pub(super) admitted: Instant,
+    pub(super) stamps: Stamps,
     pub(super) settled: Instant,
 }
 
@@ -99,11 +99,6 @@ impl Assignment {
         self.owned.remove(&id)
     }
 
-    /// None of them is ours any more.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = Owned> + use<> {
-        std::mem::take(&mut self.owned).into_values()
-    }
-
     pub(super) fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Owned> {
         let id = self.find(topic, partition)?;
         self.owned.get_mut(&id)
@@ -179,9 +174,10 @@ impl Assignment {
     /// Which partitions to pause and which to resume now. Each has an equal share of the budget,
     /// so a partition that is held up by one slow record cannot use up what the others need. Full
     /// is 100 %, and it takes 50 % to go on: each pause throws away what was prefetched.
-    pub(super) fn flow(&mut self) -> (Partitions, Partitions) {
+    /// `inside`: records that the stages hold, those of lost partitions too.
+    pub(super) fn flow(&mut self, inside: usize) -> (Partitions, Partitions) {
         let (records, bytes) = self.in_flight();
-        self.full = over(records, bytes, self.max_records, self.max_bytes, self.full);
+        self.full = over(records.max(inside), bytes, self.max_records, self.max_bytes, self.full);
         let share = self.owned.len().max(1);
         let (max_records, max_bytes) = ((self.max_records / share).max(1), (self.max_bytes / share).max(1));
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
@@ -279,7 +275,8 @@ mod tests {
             timestamp: crate::record::Timestamp(None),
         };
         let outcome = Outcome::PassThrough { record, why: crate::record::PassThrough::Tombstone };
-        Ready { outcome, admitted: Instant::now(), settled: Instant::now() }
+        let stamps = Stamps { admitted: Instant::now(), tokenized: None, batched: None, inferred: None };
+        Ready { outcome, stamps, settled: Instant::now() }
     }
 
     fn finish(a: &mut Assignment, ticket: Ticket) {
@@ -293,21 +290,30 @@ mod tests {
     fn a_partition_that_uses_up_its_share_stops_alone_and_resumes_at_half() {
         let mut a = assignment(8, 1 << 20, 2);
         let tickets: Vec<Ticket> = (0..4).map(|o| a.admit("t", 0, Offset::new(o), 10).unwrap()).collect();
-        assert_eq!(partitions(&a.flow().0), [0]);
+        assert_eq!(partitions(&a.flow(0).0), [0]);
         assert!(!a.full);
         finish(&mut a, tickets[0]);
-        assert!(a.flow().1.is_empty(), "three of four: still above half");
+        assert!(a.flow(0).1.is_empty(), "three of four: still above half");
         finish(&mut a, tickets[1]);
-        assert_eq!(partitions(&a.flow().1), [0]);
+        assert_eq!(partitions(&a.flow(0).1), [0]);
+    }
+
+    #[test]
+    fn what_the_stages_still_hold_of_lost_partitions_counts() {
+        let mut a = assignment(8, 1 << 20, 2);
+        assert!(a.flow(7).0.is_empty());
+        assert_eq!(a.flow(8).0.len(), 2);
+        assert!(a.flow(5).1.is_empty(), "above half");
+        assert_eq!(a.flow(4).1.len(), 2);
     }
 
     #[test]
     fn a_record_larger_than_the_share_is_taken_alone() {
         let mut a = assignment(100, 1000, 4);
         let t = a.admit("t", 1, Offset::new(0), 5000).unwrap();
-        assert_eq!(a.flow().0.len(), 4, "the whole budget is used up");
+        assert_eq!(a.flow(0).0.len(), 4, "the whole budget is used up");
         finish(&mut a, t);
-        assert_eq!(a.flow().1.len(), 4);
+        assert_eq!(a.flow(0).1.len(), 4);
     }
 
     #[test]

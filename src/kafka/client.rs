@@ -67,7 +67,9 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
         .set("queued.min.messages", "2000")
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "20")
-        .set("partition.assignment.strategy", "cooperative-sticky");
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        // A late heartbeat or two must not cost the assignment, however short the session.
+        .set("heartbeat.interval.ms", (kafka.session_timeout.as_millis() / 4).min(3000).to_string());
     pass_through(&mut config, kafka, PRODUCER_ONLY);
     config
         .set("group.id", &kafka.group_id)

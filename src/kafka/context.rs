@@ -16,7 +16,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
-use crate::record::{Outcome, Ticket};
+use crate::record::{Outcome, Stamps, Ticket};
 use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
@@ -82,9 +82,11 @@ impl ConsumerContext for ConsumerEvents {
     ) {
         let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            if !assign {
-                let _ = give_up(consumer, partitions);
-            }
+            let _ = if assign {
+                take(consumer, &TopicPartitionList::new())
+            } else {
+                give_up(consumer, partitions)
+            };
         } else if assign {
             self.push(Event::Assign(partitions.clone()));
         } else if consumer.assignment_lost() {
@@ -93,8 +95,21 @@ impl ConsumerContext for ConsumerEvents {
             self.push(Event::Revoke(partitions.clone()));
         }
     }
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.push(Event::Committed(result));
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        // librdkafka calls a commit well done if one partition of it was.
+        let refused = offsets.elements().iter().find_map(|e| e.error().err());
+        self.push(Event::Committed(refused.map_or(result, Err)));
+    }
+}
+
+/// Tells the group that these partitions are ours now.
+pub(super) fn take(
+    consumer: &BaseConsumer<ConsumerEvents>,
+    partitions: &TopicPartitionList,
+) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        _ => consumer.assign(partitions),
     }
 }
 
@@ -114,7 +129,7 @@ pub(super) fn give_up(
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     pub(super) outcome: Outcome,
-    pub(super) admitted: Instant,
+    pub(super) stamps: Stamps,
     pub(super) settled: Instant,
 }
 

@@ -99,6 +99,16 @@ pub enum RunError {
         /// The broker's word.
         code: RDKafkaErrorCode,
     },
+    /// Small records were refused together, as one batch.
+    #[error(
+        "topic `{topic}` takes smaller messages than it was thought to: records were refused because of their batch's size ({batch_bytes} bytes); restart (its limit is read at start, which needs the right DescribeConfigs), or set kafka.librdkafka's `batch.size` below the topic's max.message.bytes. No offset passes them"
+    )]
+    BatchTooLarge {
+        /// Which.
+        topic: String,
+        /// librdkafka's `batch.size`.
+        batch_bytes: usize,
+    },
     /// A stage stopped.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),

@@ -11,6 +11,7 @@
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
 //! | `rebalance` | what the loop does when partitions come and go |
+//! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
@@ -24,6 +25,7 @@ pub mod client;
 mod commit;
 mod context;
 pub mod embedded;
+mod ending;
 mod error;
 mod headers;
 mod publish;

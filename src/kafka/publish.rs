@@ -23,6 +23,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC_PATIENCE: Duration = Duration::from_secs(10);
 /// What is left of the value of a dead letter that no broker takes whole.
 const CUT_VALUE: usize = 16 * 1024;
+/// And of its key.
+const CUT_KEY: usize = 1024;
 
 /// The producer and what it needs to know of its topics.
 pub(super) struct Publisher {
@@ -32,6 +34,8 @@ pub(super) struct Publisher {
     dead: String,
     partition: OutputPartition,
     source_headers: bool,
+    /// The most that several records together may be sent with.
+    batch_bytes: usize,
     /// Of the output topic. Read once: were it to follow a growing topic, records without a key
     /// would change their partition in the middle of the stream.
     partitions: i32,
@@ -55,10 +59,11 @@ impl Publisher {
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
-        if config.get("batch.size").is_none() {
-            let bytes = topic_limits::batch_size(&config, &[topic, dead]);
-            config.set("batch.size", bytes.to_string());
-        }
+        let batch_bytes = match config.get("batch.size").and_then(|bytes| bytes.parse().ok()) {
+            Some(bytes) => bytes,
+            None => topic_limits::batch_size(&config, &[topic, dead]),
+        };
+        config.set("batch.size", batch_bytes.to_string());
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
         let partitions = partitions_of(&producer, servers, topic)?;
@@ -70,6 +75,7 @@ impl Publisher {
             dead: dead.to_owned(),
             partition: output.partition,
             source_headers: output.source_headers,
+            batch_bytes,
             partitions,
             waiting: VecDeque::new(),
         })
@@ -175,7 +181,12 @@ impl Publisher {
     /// The output topic does not take it: the original becomes a dead letter. Nor does the
     /// dead-letter topic: then, and only then, it is cut, and says so.
     fn too_large(&mut self, write: Arc<InFlight>) -> Result<(), RunError> {
-        let Ok(InFlight { ticket, outcome, admitted, settled }) = Arc::try_unwrap(write) else {
+        if wire_size(&write.outcome) < self.batch_bytes {
+            // It was refused for the company that it was sent in, and so were its neighbours.
+            let topic = self.topic_of(&write.outcome).to_owned();
+            return Err(RunError::BatchTooLarge { topic, batch_bytes: self.batch_bytes });
+        }
+        let Ok(InFlight { ticket, outcome, stamps, settled }) = Arc::try_unwrap(write) else {
             return Err(RunError::Panicked);
         };
         let outcome = match outcome {
@@ -192,28 +203,59 @@ impl Publisher {
                 Outcome::DeadLetter { record, letter }
             }
         };
-        self.publish(InFlight { ticket, outcome, admitted, settled })
+        self.publish(InFlight { ticket, outcome, stamps, settled })
+    }
+
+    fn topic_of(&self, outcome: &Outcome) -> &str {
+        match outcome {
+            Outcome::DeadLetter { .. } => &self.dead,
+            _ => &self.output,
+        }
     }
 
     fn refused(&self, write: &InFlight, code: RDKafkaErrorCode) -> RunError {
         if let Some((code, detail)) = self.producer.client().fatal_error() {
             return RunError::ClientFatal { code, detail };
         }
-        let topic = match write.outcome {
-            Outcome::DeadLetter { .. } => &self.dead,
-            _ => &self.output,
-        };
-        RunError::Publish { topic: topic.clone(), code }
+        RunError::Publish { topic: self.topic_of(&write.outcome).to_owned(), code }
     }
 }
 
-/// Shortens the value of a record that no broker takes. `false`: it was short already.
+/// Bytes of key, value and headers as they were sent; at least those, for a dead letter.
+fn wire_size(outcome: &Outcome) -> usize {
+    let (record, value, added) = match outcome {
+        Outcome::Enriched { record, emit } => (record, emit.value.as_ref(), emit.headers.as_slice()),
+        Outcome::PassThrough { record, .. } | Outcome::DeadLetter { record, .. } => {
+            (record, None, [].as_slice())
+        }
+    };
+    let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter().chain(added).map(|h| h.name.len() + bytes(&h.value));
+    bytes(&record.key) + value.map_or(bytes(&record.value), Vec::len) + headers.sum::<usize>()
+}
+
+/// Shortens a dead letter that its topic does not take, a step at a time, and says so in headers:
+/// the value, then the record's own headers, then the key. `false`: there is nothing left to cut.
 fn cut(record: &mut Record) -> bool {
-    let Some(value) = record.value.as_mut().filter(|v| v.len() > CUT_VALUE) else { return false };
-    let digest: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
-    record.headers.push(Header::new("__squeezeflow.errors.cut.value_length", value.len().to_string()));
-    record.headers.push(Header::new("__squeezeflow.errors.cut.value_sha256", digest));
-    value.truncate(CUT_VALUE);
+    const MARK: &str = "__squeezeflow.errors.cut.";
+    let mark = |name: &str, what: String| Header::new(format!("{MARK}{name}"), what);
+    let is_mark = |h: &Header| h.name.starts_with(MARK.as_bytes());
+    let value = record.value.as_mut();
+    if let Some(value) = value.filter(|v| v.len() > CUT_VALUE) {
+        let digest: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
+        record.headers.push(mark("value_length", value.len().to_string()));
+        record.headers.push(mark("value_sha256", digest));
+        value.truncate(CUT_VALUE);
+    } else if record.headers.iter().any(|h| !is_mark(h)) {
+        let own = record.headers.iter().filter(|h| !is_mark(h)).count();
+        record.headers.retain(is_mark);
+        record.headers.push(mark("headers", own.to_string()));
+    } else if let Some(key) = record.key.as_mut().filter(|k| k.len() > CUT_KEY) {
+        record.headers.push(mark("key_length", key.len().to_string()));
+        key.truncate(CUT_KEY);
+    } else {
+        return false;
+    }
     true
 }
 
@@ -257,4 +299,43 @@ fn partitions_of(
 
 fn no_broker(servers: &str, source: KafkaError) -> RunError {
     RunError::NoBroker { servers: servers.to_owned(), seconds: START_PATIENCE.as_secs(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Offset, Timestamp};
+
+    #[test]
+    fn a_dead_letter_is_cut_step_by_step_and_says_so() {
+        let mut record = Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: Offset::new(0),
+            key: Some(vec![b'k'; 5000]),
+            value: Some(vec![b'v'; 100_000]),
+            headers: vec![Header::new("big", vec![b'h'; 50_000])],
+            timestamp: Timestamp(None),
+        };
+        assert!(cut(&mut record));
+        assert_eq!(record.value.as_ref().map(Vec::len), Some(CUT_VALUE));
+        assert_eq!(record.headers.len(), 3, "the record's own header is still there");
+        assert!(cut(&mut record));
+        assert_eq!(record.headers.len(), 3, "two marks of the value, one of the headers");
+        assert!(cut(&mut record));
+        assert_eq!(record.key.as_ref().map(Vec::len), Some(CUT_KEY));
+        assert!(!cut(&mut record), "nothing left to cut");
+        let marks: Vec<_> = record
+            .headers
+            .iter()
+            .map(|h| {
+                (String::from_utf8_lossy(&h.name).replace("__squeezeflow.errors.cut.", ""), h.value.clone())
+            })
+            .collect();
+        let text = |name: &str| marks.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
+        assert_eq!(text("value_length"), Some(b"100000".to_vec()));
+        assert_eq!(text("headers"), Some(b"1".to_vec()));
+        assert_eq!(text("key_length"), Some(b"5000".to_vec()));
+        assert_eq!(text("value_sha256").map(|v| v.len()), Some(64));
+    }
 }

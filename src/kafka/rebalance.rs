@@ -1,26 +1,24 @@
 //! Partitions come and go. The group waits while we finish what is already published; polling
 //! goes on meanwhile, so that we are not taken for dead.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
-use super::context::give_up;
+use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
 use super::start::{self, Beginning, Gap};
-use super::worker::{Worker, list};
+use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::OnGap;
 use crate::fate::Fate;
 use crate::record::NextOffset;
 
-const SEEK_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Partitions that we are about to give up.
 pub(super) struct Revocation {
-    partitions: TopicPartitionList,
+    pub(super) partitions: TopicPartitionList,
     deadline: Instant,
 }
 
@@ -30,6 +28,7 @@ impl Worker {
     pub(super) fn begin_assigned(&mut self) -> Result<(), RunError> {
         while self.revocation.is_none()
             && !self.draining
+            && Instant::now() >= self.ask_again_at
             && let Some(partitions) = self.beginning.first()
         {
             let beginnings = match start::resolve(&self.consumer, partitions, self.settings.input.start) {
@@ -42,11 +41,12 @@ impl Worker {
         Ok(())
     }
 
-    fn not_now(&self, error: KafkaError) -> Result<(), RunError> {
+    fn not_now(&mut self, error: KafkaError) -> Result<(), RunError> {
         match error.rdkafka_error_code() {
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
             _ => {
                 tracing::warn!(%error, "the cluster does not say where to begin; asking again");
+                self.ask_again_at = Instant::now() + RETRY_AFTER;
                 Ok(())
             }
         }
@@ -57,11 +57,8 @@ impl Worker {
             self.publisher.check_partition(b.partition)?;
         }
         let list = list(beginnings.iter().map(|b| (b.topic.as_str(), b.partition, Some(b.position))))?;
-        let done = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
-            _ => self.consumer.assign(&list),
-        };
-        done.map_err(|source| RunError::Call { what: "taking an assignment", source })?;
+        take(&self.consumer, &list)
+            .map_err(|source| RunError::Call { what: "taking an assignment", source })?;
         for b in beginnings {
             self.assignment.add(&b.topic, b.partition, b.position, b.committed);
         }
@@ -130,25 +127,10 @@ impl Worker {
             self.metrics.forget_partition(element.topic(), element.partition());
         }
         // librdkafka keeps an application's pause over unassign and assign: a partition that comes
-        // back would stand still for ever. And to resume one that is *not* paused would read it
-        // again from where it was assigned; so exactly these, and before they go.
-        if !paused.is_empty() {
-            let list = list(paused.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
-            self.consumer
-                .resume(&list)
-                .map_err(|source| RunError::Call { what: "resuming partitions", source })?;
-        }
-        if let Err(error) = give_up(&self.consumer, partitions) {
-            // As when an assignment was lost before it was begun: then there is nothing of it to
-            // take out, and giving up everything is what the group expects.
-            tracing::warn!(%error, "these partitions could not be given up by name; giving up all");
-            self.consumer
-                .unassign()
-                .map_err(|source| RunError::Call { what: "giving up partitions", source })?;
-            for owned in self.assignment.clear() {
-                self.metrics.forget_partition(&owned.topic, owned.partition);
-            }
-        }
+        // back would stand still for ever.
+        self.resume(&paused)?;
+        give_up(&self.consumer, partitions)
+            .map_err(|source| RunError::Call { what: "giving up partitions", source })?;
         tracing::info!(partitions = partitions.count(), owned = self.assignment.len(), "{how}");
         self.metrics.rebalance(how, partitions.count());
         self.health.joined(self.assignment.len());
@@ -158,38 +140,66 @@ impl Worker {
     /// librdkafka says that some offset is gone, not which, and stops reading that partition.
     /// `input.on_gap` decides what then. Tried again at every turn until the cluster answers.
     pub(super) fn close_gaps(&mut self) -> Result<(), RunError> {
-        if !std::mem::take(&mut self.gap_reported) {
+        if Instant::now() < self.ask_again_at || !std::mem::take(&mut self.gap_reported) {
             return Ok(());
         }
         let mut positions = Vec::new();
-        let mut any = false;
+        let mut unanswered = None;
         for owned in self.assignment.iter() {
             let (topic, partition) = (owned.topic.clone(), owned.partition);
             match start::gap(&self.consumer, &topic, partition, owned.position) {
                 Ok(None) => positions.push((topic, partition, owned.position)),
                 Ok(Some(gap)) => {
-                    any = true;
-                    positions.push((topic.clone(), partition, self.past_gap(&topic, partition, &gap)?));
+                    let position = self.past_gap(&topic, partition, &gap)?;
+                    positions.push((topic, partition, position));
                 }
-                Err(error) => {
-                    self.gap_reported = true;
-                    return self.not_now(error);
-                }
+                Err(error) => unanswered = Some(error),
             }
         }
-        // No gap after all (a leader that was behind for a moment): every position is sought
-        // again, because the partition that was reported no longer reads by itself.
+        if let Some(error) = unanswered {
+            self.gap_reported = true;
+            return self.not_now(error);
+        }
+        // All of them, those without a gap too: which one was reported is not told, it no longer
+        // reads by itself, and its gap may have been a leader that was behind for a moment.
+        self.begin_again(&positions)
+    }
+
+    /// Takes partitions out of the client's assignment and puts them back at these positions: it
+    /// refuses to seek in one that it has stopped reading. What is in flight stays in its line.
+    fn begin_again(&mut self, positions: &[(Arc<str>, i32, NextOffset)]) -> Result<(), RunError> {
+        let call = |source| RunError::Call { what: "going on after a gap", source };
+        let mut paused = Vec::new();
         for (topic, partition, position) in positions {
-            let Some(owned) = self.assignment.get_mut(&topic, partition) else { continue };
-            if any && owned.position == position {
-                continue;
+            if let Some(owned) = self.assignment.get_mut(topic, *partition) {
+                owned.position = *position;
+                if std::mem::take(&mut owned.paused) {
+                    paused.push((topic.clone(), *partition));
+                }
             }
-            owned.position = position;
-            self.consumer
-                .seek(&topic, partition, KafkaOffset::Offset(position.raw()), SEEK_PATIENCE)
-                .map_err(|source| RunError::Call { what: "going on after a gap", source })?;
         }
-        Ok(())
+        self.resume(&paused)?;
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                let list = list(positions.iter().map(|(t, p, at)| (t.as_ref(), *p, Some(*at))))?;
+                self.consumer.incremental_unassign(&list).map_err(call)?;
+                self.consumer.incremental_assign(&list).map_err(call)
+            }
+            _ => {
+                let all = self.assignment.iter().map(|o| (o.topic.as_ref(), o.partition, Some(o.position)));
+                self.consumer.assign(&list(all)?).map_err(call)
+            }
+        }
+    }
+
+    /// Resumes partitions that are paused. (To resume one that is not would read it again from
+    /// where it was assigned.)
+    fn resume(&self, paused: &[(Arc<str>, i32)]) -> Result<(), RunError> {
+        if paused.is_empty() {
+            return Ok(());
+        }
+        let list = list(paused.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
+        self.consumer.resume(&list).map_err(|source| RunError::Call { what: "resuming partitions", source })
     }
 
     fn past_gap(&self, topic: &str, partition: i32, gap: &Gap) -> Result<NextOffset, RunError> {

@@ -52,7 +52,7 @@ pub(super) fn resolve(
         }
     }
     for topic in fresh {
-        let known = if start == Start::Earliest { None } else { pin(consumer, &topic, start)? };
+        let known = if start == Start::Earliest { None } else { Some(pin(consumer, &topic, start)?) };
         for element in committed.elements_for_topic(&topic) {
             if matches!(element.offset(), Offset::Offset(_)) {
                 continue;
@@ -69,13 +69,13 @@ pub(super) fn resolve(
     Ok(beginnings)
 }
 
-/// For a topic that this group has never committed anything for: finds where `start` says, and
-/// commits it. `None`: the group knows the topic.
+/// What the group has committed for a topic; for one that it has never committed anything for,
+/// finds where `start` says, and commits that.
 fn pin(
     consumer: &BaseConsumer<ConsumerEvents>,
     topic: &str,
     start: Start,
-) -> KafkaResult<Option<TopicPartitionList>> {
+) -> KafkaResult<TopicPartitionList> {
     let metadata = consumer.fetch_metadata(Some(topic), SLICE)?;
     let mut all = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
@@ -83,7 +83,8 @@ fn pin(
     }
     let committed = consumer.committed_offsets(all.clone(), SLICE)?;
     if committed.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_))) {
-        return Ok(None);
+        // Another worker of the group was faster, perhaps this very moment: what it found holds.
+        return Ok(committed);
     }
     let mut positions = TopicPartitionList::new();
     if let Start::Timestamp(millis) = start {
@@ -103,7 +104,7 @@ fn pin(
     }
     consumer.commit(&positions, CommitMode::Sync)?;
     tracing::info!(topic, "a new group: beginning where input.start says, and committing that place");
-    Ok(Some(positions))
+    Ok(positions)
 }
 
 /// A position that is outside of what its partition holds.

@@ -19,7 +19,7 @@ pub(super) fn batch_size(config: &ClientConfig, topics: &[&str]) -> usize {
     match ask(config, topics) {
         Ok(limits) => limits.into_iter().min().map_or(DEFAULT, |limit| (limit / 10 * 9).min(DEFAULT)),
         Err(error) => {
-            tracing::debug!(%error, "the cluster does not tell its topics' message size; assuming the default");
+            tracing::warn!(%error, "the cluster does not tell its topics' message size (it needs the right DescribeConfigs on them); assuming the default");
             DEFAULT
         }
     }

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,7 +20,7 @@ use crate::config::Settings;
 use crate::fate::Fate;
 use crate::model::Loaded;
 use crate::pipeline::Stages;
-use crate::record::{NextOffset, Offset, Outcome, Stamps, Tracked};
+use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics, extract};
@@ -29,14 +28,13 @@ use crate::telemetry::{Health, Metrics, extract};
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
 /// How long a turn waits for records: short while results may come back, longer while idle.
-const WAIT_BUSY: Duration = Duration::from_millis(1);
+pub(super) const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(50);
+/// After the cluster did not answer, or refused a commit for now.
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A partition whose oldest record is older than this is reported.
 const STALL_AFTER: Duration = Duration::from_secs(60);
-/// Of the drain deadline, the part that is left for delivery reports and the commit.
-const CONFIRM_SHARE: u32 = 5;
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,7 +64,12 @@ pub(super) struct Worker {
     pub(super) gap_reported: bool,
     /// Asked to stop: nothing is begun or read any more.
     pub(super) draining: bool,
-    stages: Stages,
+    pub(super) stages: Stages,
+    /// Records submitted to the stages and not come back, of lost partitions too.
+    inside: usize,
+    /// After a failure: not before then.
+    pub(super) ask_again_at: Instant,
+    commit_again_at: Instant,
     commit_interval: Duration,
     last_commit: Instant,
     pub(super) commit_under_way: bool,
@@ -97,9 +100,9 @@ pub fn run(
     }
     let consumer =
         BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
+    let stages = Stages::start(&settings, loaded, &metrics)?;
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &metrics)?;
     let mut worker = Worker {
         assignment: Assignment::new(&settings.limits),
         commit_interval: kafka.commit_interval,
@@ -113,6 +116,9 @@ pub fn run(
         gap_reported: false,
         draining: false,
         stages,
+        inside: 0,
+        ask_again_at: Instant::now(),
+        commit_again_at: Instant::now(),
         last_commit: Instant::now(),
         commit_under_way: false,
         last_observed: Instant::now(),
@@ -135,7 +141,7 @@ impl Worker {
     }
 
     /// Everything but reading.
-    fn turn(&mut self) -> Result<(), RunError> {
+    pub(super) fn turn(&mut self) -> Result<(), RunError> {
         if let Some(fault) = self.stages.take_fault() {
             return Err(fault.into());
         }
@@ -178,23 +184,22 @@ impl Worker {
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
         while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            self.metrics.settled(&outcome, &stamps);
-            let Stamps { admitted, .. } = stamps;
-            let ready = Ready { outcome, admitted, settled: Instant::now() };
+            self.inside -= 1;
+            let ready = Ready { outcome, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
                 Ok(()) => {}
                 Err(TicketError::Stale) => self.metrics.stale(),
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
-                let Ready { outcome, admitted, settled } = ready;
-                self.publisher.publish(InFlight { ticket, outcome, admitted, settled })?;
+                let Ready { outcome, stamps, settled } = ready;
+                self.publisher.publish(InFlight { ticket, outcome, stamps, settled })?;
             }
         }
         Ok(())
     }
 
-    fn count_delivered(&mut self) -> Result<(), RunError> {
+    pub(super) fn count_delivered(&mut self) -> Result<(), RunError> {
         while let Some(write) = self.publisher.next_delivery()? {
             let (record, count) = match &write.outcome {
                 Outcome::Enriched { record, .. } => (record, &mut self.summary.enriched),
@@ -202,7 +207,8 @@ impl Worker {
                 Outcome::DeadLetter { record, .. } => (record, &mut self.summary.dead),
             };
             *count += 1;
-            self.metrics.delivered(write.admitted, write.settled, record.timestamp);
+            self.metrics.settled(&write.outcome, &write.stamps);
+            self.metrics.delivered(write.stamps.admitted, write.settled, record.timestamp);
             // Stale: written, then the partition was lost; its next owner writes it again.
             if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
                 tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
@@ -213,7 +219,7 @@ impl Worker {
 
     /// Tells the group how far we are. One commit at a time.
     pub(super) fn commit(&mut self) -> Result<(), RunError> {
-        if self.commit_under_way {
+        if self.commit_under_way || Instant::now() < self.commit_again_at {
             return Ok(());
         }
         self.last_commit = Instant::now();
@@ -229,7 +235,7 @@ impl Worker {
         Ok(())
     }
 
-    fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
+    pub(super) fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
         self.commit_under_way = false;
         let code = result.as_ref().err().and_then(KafkaError::rdkafka_error_code);
         let ok = result.is_ok();
@@ -238,7 +244,8 @@ impl Worker {
         match code {
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
             Some(code) => {
-                tracing::warn!(%code, "offsets were not committed; trying again at the next turn");
+                tracing::warn!(%code, "offsets were not committed; they will be with the next commit");
+                self.commit_again_at = Instant::now() + RETRY_AFTER;
                 Ok(())
             }
             None => Ok(()),
@@ -246,7 +253,7 @@ impl Worker {
     }
 
     fn regulate(&mut self) -> Result<(), RunError> {
-        let (pause, resume) = self.assignment.flow();
+        let (pause, resume) = self.assignment.flow(self.inside);
         let call = |what| move |source| RunError::Call { what, source };
         if !pause.is_empty() {
             let list = list(pause.iter().map(|(t, p)| (t.as_ref(), *p, None)))?;
@@ -310,6 +317,7 @@ impl Worker {
             self.metrics.admitted(&record);
             let trace = extract(&record.headers);
             self.stages.submit(Tracked::new(ticket, trace, record))?;
+            self.inside += 1;
             self.regulate()?;
             if self.consumer.context().any() {
                 break;
@@ -339,95 +347,6 @@ impl Worker {
                 Ok(())
             }
         }
-    }
-
-    /// SIGTERM: nothing more is read; what is in flight is finished, published and committed.
-    /// Near the deadline nothing more is published, so that what was can still be confirmed:
-    /// what is left unpublished is simply read again by the next owner.
-    fn drain(&mut self) -> Result<(), RunError> {
-        self.draining = true;
-        let patience = self.settings.limits.drain_timeout;
-        let started = Instant::now();
-        let stop_publishing = patience - patience / CONFIRM_SHARE;
-        tracing::info!(in_flight = self.assignment.in_flight().0, "draining");
-        let all: Vec<_> = self.assignment.iter().map(|o| (o.topic.clone(), o.partition)).collect();
-        if !all.is_empty() {
-            // Only to spare the brokers; `read` is not called any more.
-            let _ = self.consumer.pause(&list(all.iter().map(|(t, p)| (t.as_ref(), *p, None)))?);
-        }
-        loop {
-            self.turn_closing()?;
-            let left = self.assignment.in_flight().0;
-            let closing = started.elapsed() >= stop_publishing;
-            if closing {
-                self.assignment.iter_mut().for_each(|o| o.closing = true);
-            }
-            if (left == 0 || closing) && self.assignment.undelivered() == 0 {
-                self.commit()?;
-                if !self.commit_under_way && self.assignment.uncommitted() == 0 {
-                    if left > 0 {
-                        tracing::info!(left, "left for the next owner; nothing of it was published");
-                    }
-                    return Ok(());
-                }
-            }
-            if started.elapsed() >= patience {
-                let unconfirmed = self.assignment.undelivered().max(self.assignment.uncommitted());
-                return Err(RunError::DrainDeadline { unconfirmed });
-            }
-        }
-    }
-
-    /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
-    fn turn_closing(&mut self) -> Result<(), RunError> {
-        self.turn()?;
-        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
-            tracing::debug!(%error, "kafka consumer, while draining");
-        }
-        Ok(())
-    }
-
-    /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
-    fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
-        if matches!(error, RunError::DrainDeadline { .. } | RunError::Refused(_)) {
-            return Err(error);
-        }
-        let until = Instant::now() + Duration::from_secs(2);
-        while self.assignment.undelivered() > 0 && Instant::now() < until {
-            if self.publisher.poll().and_then(|()| self.count_delivered()).is_err() {
-                break;
-            }
-            let _ = self.consumer.poll(WAIT_BUSY);
-        }
-        let _ = self.commit();
-        while self.commit_under_way && Instant::now() < until {
-            let _ = self.consumer.poll(WAIT_BUSY);
-            while let Some(event) = self.consumer.context().take() {
-                if let Event::Committed(result) = event {
-                    let _ = self.on_committed(result);
-                }
-            }
-        }
-        Err(error)
-    }
-
-    /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
-    /// deadline; the process ends either way.
-    fn leave(self) -> Summary {
-        let Self { consumer, mut stages, summary, .. } = self;
-        stages.close();
-        consumer.context().close();
-        let (left, wait) = bounded::<()>(0);
-        let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
-            drop(consumer);
-            drop(left);
-        });
-        if closing.is_ok() && wait.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!(
-                "leaving the group takes too long; its other members wait for the session time-out"
-            );
-        }
-        summary
     }
 }
 

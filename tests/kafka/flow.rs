@@ -139,8 +139,11 @@ fn one_percent_of_every_poison_is_dead_lettered_whole_and_its_neighbours_are_enr
     observer.wait(1000, PATIENCE);
     assert!(worker.metric("squeezeflow_batch_splits_total", "").unwrap() >= 1.0);
     for (reason, count) in &expected {
-        let counted = worker.metric("squeezeflow_records_out_total", &format!("reason=\"{reason}\""));
-        assert_eq!(counted, Some(*count as f64), "{reason}");
+        // Counted when the worker is told of the delivery, a moment after a reader can see it.
+        let labels = format!("reason=\"{reason}\"");
+        until(&format!("{count} times {reason}"), PATIENCE, || {
+            worker.metric("squeezeflow_records_out_total", &labels) == Some(*count as f64)
+        });
     }
     let log = worker.log();
     worker.terminate();
@@ -229,4 +232,56 @@ fn a_missing_output_topic_is_named_and_nothing_is_committed() {
     let log = worker.log();
     assert!(log.contains("absent.out") && log.contains("create it"), "{log}");
     assert!(scene.client.committed(&scene.name, &scene.input()).is_empty());
+}
+
+/// Text that no codec makes smaller.
+fn noise(length: usize) -> String {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[state as usize % 64])
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn what_is_too_large_is_a_dead_letter_and_cut_only_where_that_is_too_large_too() {
+    crate::require_kafka!();
+    let scene = Scene::without_topics(Cluster::shared(), "large");
+    scene.client.create_topic(&scene.input(), 2, &[]);
+    scene.client.create_topic(&scene.output(), 2, &[("max.message.bytes", "4000")]);
+    scene.client.create_topic(&scene.dead(), 1, &[("max.message.bytes", "20000")]);
+    let mut messages = Stream::new(20).take(300);
+    for (i, size) in [(20, 6_000), (21, 6_000), (150, 6_000), (200, 100_000), (299, 6_000)] {
+        let value = messages[i].value.as_mut().unwrap();
+        assert_eq!(value.pop(), Some(b'}'));
+        value.extend(format!(",\"pad\":\"{}\"}}", noise(size)).into_bytes());
+    }
+    let cut = messages[200].value.clone().unwrap();
+    scene.client.produce(&scene.input(), messages.clone());
+    let observer = scene.observer();
+    let worker = scene.pipeline.start_ready();
+    observer.wait(300, PATIENCE);
+    worker.terminate();
+
+    assert_eq!(read_all(&scene.client, &[&scene.output()]).len(), 295, "neighbours are enriched");
+    let letters = read_all(&scene.client, &[&scene.dead()]);
+    assert_eq!(letters.len(), 5);
+    for letter in &letters {
+        assert_eq!(letter.header("__squeezeflow.errors.reason"), Some("output_too_large"));
+        let value = letter.value.as_ref().unwrap();
+        match letter.header("__squeezeflow.errors.cut.value_length") {
+            None => assert!(messages.iter().any(|m| m.value.as_ref() == Some(value)), "whole"),
+            Some(length) => {
+                assert_eq!(length, cut.len().to_string());
+                assert!(value.len() > 10_000 && cut.starts_with(value));
+                assert_eq!(letter.header("__squeezeflow.errors.cut.value_sha256").unwrap().len(), 64);
+            }
+        }
+    }
+    let cuts = letters.iter().filter(|l| l.header("__squeezeflow.errors.cut.value_length").is_some());
+    assert_eq!(cuts.count(), 1);
+    scene.assert_committed_to_the_end();
 }

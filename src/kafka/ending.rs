@@ -1,0 +1,122 @@
+//! How a run ends: a clean drain, what is saved after a failure, and leaving the group.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+
+use super::context::{Event, give_up, take};
+use super::error::RunError;
+use super::worker::{Summary, WAIT_BUSY, Worker, list};
+
+/// Of the drain deadline, the part that is left for delivery reports and the commit.
+const CONFIRM_SHARE: u32 = 5;
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// SIGTERM: nothing more is read; what is in flight is finished, published and committed.
+    /// Near the deadline nothing more is published, so that what was can still be confirmed:
+    /// what is left unpublished is simply read again by the next owner.
+    pub(super) fn drain(&mut self) -> Result<(), RunError> {
+        self.draining = true;
+        let patience = self.settings.limits.drain_timeout;
+        let started = Instant::now();
+        let stop_publishing = patience - patience / CONFIRM_SHARE;
+        tracing::info!(in_flight = self.assignment.in_flight().0, "draining");
+        let all: Vec<_> = self.assignment.iter().map(|o| (o.topic.clone(), o.partition)).collect();
+        if !all.is_empty() {
+            // Only to spare the brokers; `read` is not called any more.
+            let _ = self.consumer.pause(&list(all.iter().map(|(t, p)| (t.as_ref(), *p, None)))?);
+        }
+        loop {
+            self.turn_closing()?;
+            let left = self.assignment.in_flight().0;
+            let closing = started.elapsed() >= stop_publishing;
+            if closing {
+                self.assignment.iter_mut().for_each(|o| o.closing = true);
+            }
+            if (left == 0 || closing) && self.assignment.undelivered() == 0 {
+                self.commit()?;
+                if !self.commit_under_way && self.assignment.uncommitted() == 0 {
+                    if left > 0 {
+                        tracing::info!(left, "left for the next owner; nothing of it was published");
+                    }
+                    return Ok(());
+                }
+            }
+            if started.elapsed() >= patience {
+                let unconfirmed = self.assignment.undelivered().max(self.assignment.uncommitted());
+                return Err(RunError::DrainDeadline { unconfirmed });
+            }
+        }
+    }
+
+    /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
+    fn turn_closing(&mut self) -> Result<(), RunError> {
+        self.turn()?;
+        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
+            tracing::debug!(%error, "kafka consumer, while draining");
+        }
+        Ok(())
+    }
+
+    /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
+    pub(super) fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
+        if matches!(error, RunError::DrainDeadline { .. } | RunError::Refused(_)) {
+            return Err(error);
+        }
+        let until = Instant::now() + Duration::from_secs(2);
+        while self.assignment.undelivered() > 0 && Instant::now() < until {
+            if self.publisher.poll().and_then(|()| self.count_delivered()).is_err() {
+                break;
+            }
+            let _ = self.consumer.poll(WAIT_BUSY);
+        }
+        let _ = self.commit();
+        while self.commit_under_way && Instant::now() < until {
+            let _ = self.consumer.poll(WAIT_BUSY);
+            while let Some(event) = self.consumer.context().take() {
+                if let Event::Committed(result) = event {
+                    let _ = self.on_committed(result);
+                }
+            }
+        }
+        Err(error)
+    }
+
+    /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
+    /// deadline; the process ends either way.
+    pub(super) fn leave(self) -> Summary {
+        let Self { consumer, stages, summary, beginning, revocation, .. } = self;
+        let events = consumer.context().clone();
+        events.close();
+        // librdkafka does not close while a rebalance waits for an answer.
+        if !beginning.is_empty() {
+            let _ = take(&consumer, &TopicPartitionList::new());
+        }
+        if let Some(revocation) = revocation {
+            let _ = give_up(&consumer, &revocation.partitions);
+        }
+        while let Some(event) = events.take() {
+            let _ = match event {
+                Event::Assign(_) => take(&consumer, &TopicPartitionList::new()),
+                Event::Revoke(partitions) | Event::Lost(partitions) => give_up(&consumer, &partitions),
+                Event::Committed(_) | Event::Statistics(_) => Ok(()),
+            };
+        }
+        let (left, wait) = bounded::<()>(0);
+        let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
+            drop(consumer);
+            // ONNX Runtime must not be torn down under a running session.
+            let _ = stages.join();
+            drop(left);
+        });
+        if closing.is_ok() && wait.recv_timeout(CLOSE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                "leaving the group takes too long; its other members wait for the session time-out"
+            );
+        }
+        summary
+    }
+}

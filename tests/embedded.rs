@@ -8,8 +8,9 @@ mod support;
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use support::check::check;
@@ -19,17 +20,37 @@ use support::records::Stream;
 use support::wait::PATIENCE;
 use support::worker::Pipeline;
 
-type Mock = MockCluster<'static, DefaultProducerContext>;
+/// Three brokers in this process. Dropped, they are gone.
+struct Mock(BaseProducer);
 
-/// Three brokers and `NAME.in`, `NAME.out`, `NAME.dead`.
-fn mock(name: &str) -> (Mock, Client, Pipeline, Observer) {
-    let mock = MockCluster::new(3).unwrap();
-    for suffix in ["in", "out", "dead"] {
-        mock.create_topic(&format!("{name}.{suffix}"), 3, 3).unwrap();
+impl Mock {
+    #[allow(unsafe_code)] // One setting that rdkafka's safe wrapper lacks.
+    fn start() -> Self {
+        let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", "3").create().unwrap();
+        // A mock group waits 3 s for more members, each time that it is empty.
+        // SAFETY: the producer is alive, and with it the cluster that it owns.
+        unsafe {
+            let cluster = rdkafka_sys::rd_kafka_handle_mock_cluster(owner.client().native_ptr());
+            rdkafka_sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+        }
+        Self(owner)
     }
-    let client = Client::new(&mock.bootstrap_servers());
-    let pipeline = Pipeline::new(&mock.bootstrap_servers(), name);
+
+    fn brokers(&self) -> MockCluster<'_, DefaultProducerContext> {
+        self.0.client().mock_cluster().unwrap()
+    }
+}
+
+/// With `NAME.in`, `NAME.out` and `NAME.dead`.
+fn mock(name: &str) -> (Mock, Client, Pipeline, Observer) {
+    let mock = Mock::start();
+    for suffix in ["in", "out", "dead"] {
+        mock.brokers().create_topic(&format!("{name}.{suffix}"), 3, 3).unwrap();
+    }
+    let bootstrap = mock.brokers().bootstrap_servers();
+    let client = Client::new(&bootstrap);
     let output = Observer::of(&client, &[&format!("{name}.out"), &format!("{name}.dead")]);
+    let pipeline = Pipeline::new(&bootstrap, name);
     (mock, client, pipeline, output)
 }
 
@@ -62,7 +83,7 @@ fn what_a_broker_refuses_for_now_is_sent_again_in_order() {
     let mut stream = Stream::new(20);
     client.produce("again.in", stream.take(300));
     output.wait(20, PATIENCE);
-    mock.request_errors(RDKafkaApiKey::Produce, &refusals);
+    mock.brokers().request_errors(RDKafkaApiKey::Produce, &refusals);
     output.wait(300, PATIENCE);
     client.produce("again.in", stream.take(300));
     output.wait(600, PATIENCE);
@@ -75,7 +96,7 @@ fn a_commit_that_fails_is_made_again() {
     use RDKafkaRespErr as E;
     let (mock, client, pipeline, output) = mock("commit");
     let worker = pipeline.start_ready();
-    mock.request_errors(
+    mock.brokers().request_errors(
         RDKafkaApiKey::OffsetCommit,
         &[E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR, E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS],
     );
@@ -92,7 +113,7 @@ fn a_write_that_is_refused_for_good_stops_the_worker_and_no_offset_passes_it() {
     client.produce("refused.in", Stream::new(20).take(100));
     // From here on the worker is the only one who produces.
     let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    mock.request_errors(RDKafkaApiKey::Produce, &[refused; 3]);
+    mock.brokers().request_errors(RDKafkaApiKey::Produce, &[refused; 3]);
     let mut worker = pipeline.start();
     assert_eq!(worker.wait().code(), Some(1));
     assert!(worker.log().contains("`refused.out`"), "{}", worker.log());
@@ -101,7 +122,7 @@ fn a_write_that_is_refused_for_good_stops_the_worker_and_no_offset_passes_it() {
     assert!(committed as usize <= outputs.len() && outputs.len() < 100, "{committed} of {}", outputs.len());
 
     // What was refused is read again, once the broker has come round.
-    mock.clear_request_errors(RDKafkaApiKey::Produce);
+    mock.brokers().clear_request_errors(RDKafkaApiKey::Produce);
     let second = pipeline.start_ready();
     output.wait_distinct(100, PATIENCE);
     second.terminate();
@@ -116,11 +137,11 @@ fn a_broker_that_is_away_for_a_while_is_waited_for() {
     client.produce("away.in", stream.take(200));
     output.wait(200, PATIENCE);
     for broker in 1..=3 {
-        mock.broker_down(broker).unwrap();
+        mock.brokers().broker_down(broker).unwrap();
     }
     worker.wait_log("BrokerTransportFailure");
     for broker in 1..=3 {
-        mock.broker_up(broker).unwrap();
+        mock.brokers().broker_up(broker).unwrap();
     }
     client.produce("away.in", stream.take(200));
     output.wait_distinct(400, PATIENCE);
@@ -156,7 +177,7 @@ fn a_second_signal_ends_the_drain_at_once() {
     output.wait(200, PATIENCE);
     // Nothing that is asked is answered any more, so the drain would take its whole time.
     for broker in 1..=3 {
-        mock.broker_round_trip_time(broker, Duration::from_secs(30)).unwrap();
+        mock.brokers().broker_round_trip_time(broker, Duration::from_secs(30)).unwrap();
     }
     worker.signal(libc::SIGTERM);
     worker.wait_log("asked to stop");

@@ -167,10 +167,10 @@ fn with_start_latest_a_new_group_skips_the_past_but_new_partitions_begin_at_thei
 fn a_backlog_far_larger_than_the_memory_bound_does_not_grow_the_worker() {
     crate::require_kafka!();
     let scene = Scene::new(Cluster::shared(), "backlog", 4, 4);
-    // 160 MB: ten thousand records of 16 KB, small texts in large documents.
+    // 208 MB: thirteen thousand records of 16 KB, small texts in large documents.
     let mut stream = Stream::new(100);
     let padding = "x".repeat(16_000);
-    let large = (0..10_000).map(|_| {
+    let large = (0..13_000).map(|_| {
         let mut message = stream.message(None);
         let value = message.value.as_mut().unwrap();
         value.splice(1..1, format!("\"padding\":\"{padding}\",").into_bytes());
@@ -187,13 +187,13 @@ fn a_backlog_far_larger_than_the_memory_bound_does_not_grow_the_worker() {
         let in_flight = worker.metric("squeezeflow_in_flight_bytes", "").unwrap_or(0.0);
         // One record over: the bound is looked at after each admission.
         assert!(in_flight <= f64::from((4 << 20) + (32 << 10)), "{in_flight} bytes in flight");
-        delivered() == 10_000
+        delivered() == 13_000
     });
     let peak = worker.peak_memory();
     worker.terminate();
     eprintln!("{} MiB before the backlog, {} MiB at most", base >> 20, peak >> 20);
     // 4 MiB in flight (records, outputs and the producer's copy), 16 MiB of prefetch as received
-    // and once more unpacked, and the allocator's slack.
-    assert!(peak < base + (96 << 20), "{} MiB before, {} MiB at most", base >> 20, peak >> 20);
+    // and once more unpacked, and what the allocator keeps: 80 MiB when this was written.
+    assert!(peak < base + (120 << 20), "{} MiB before, {} MiB at most", base >> 20, peak >> 20);
     scene.assert_committed_to_the_end();
 }

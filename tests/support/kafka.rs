@@ -21,7 +21,7 @@ pub fn jars() -> Result<&'static PathBuf, &'static str> {
         let cache = here(".cache/kafka");
         let dirs = std::fs::read_dir(cache).map_err(|_| said.clone())?;
         let jars = dirs.flatten().find(|e| !e.file_name().to_string_lossy().starts_with('.'));
-        Command::new("java").arg("-version").output().map_err(|e| format!("java: {e}; {said}"))?;
+        Command::new("java").arg("-version").output().map_err(|e| format!("java: {e}"))?;
         jars.map(|e| e.path()).ok_or(said)
     });
     found.as_ref().map_err(String::as_str)

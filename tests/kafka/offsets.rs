@@ -176,14 +176,16 @@ fn a_backlog_far_larger_than_the_memory_bound_does_not_grow_the_worker() {
         value.splice(1..1, format!("\"padding\":\"{padding}\",").into_bytes());
         message
     });
-    let mut sender = Sender::new(&scene.client, &scene.input(), &[("compression.type", "lz4")]);
+    // Not compressed: librdkafka unpacks a fetched batch as a whole, so what compresses a hundredfold
+    // is outside of every bound that is counted in bytes of the wire.
+    let mut sender = Sender::new(&scene.client, &scene.input(), &[]);
     large.for_each(|message| sender.send(&message));
     sender.flush();
     let pipeline = scene.pipeline.clone().set("limits.max_in_flight_bytes", "4MiB");
     let worker = pipeline.set("limits.max_in_flight_records", 100_000).start_ready();
     let base = worker.peak_memory();
     let delivered = || scene.client.ends(&scene.output()).values().map(|(_, high)| *high).sum::<i64>();
-    until("the backlog to be through", Duration::from_secs(120), || {
+    until("the backlog to be through", Duration::from_secs(180), || {
         let in_flight = worker.metric("squeezeflow_in_flight_bytes", "").unwrap_or(0.0);
         // One record over: the bound is looked at after each admission.
         assert!(in_flight <= f64::from((4 << 20) + (32 << 10)), "{in_flight} bytes in flight");
@@ -193,7 +195,7 @@ fn a_backlog_far_larger_than_the_memory_bound_does_not_grow_the_worker() {
     worker.terminate();
     eprintln!("{} MiB before the backlog, {} MiB at most", base >> 20, peak >> 20);
     // 4 MiB in flight (records, outputs and the producer's copy), 16 MiB of prefetch as received
-    // and once more unpacked, and what the allocator keeps: 80 MiB when this was written.
-    assert!(peak < base + (120 << 20), "{} MiB before, {} MiB at most", base >> 20, peak >> 20);
+    // and once more unpacked, and what the allocator keeps: 48 MiB when this was written.
+    assert!(peak < base + (96 << 20), "{} MiB before, {} MiB at most", base >> 20, peak >> 20);
     scene.assert_committed_to_the_end();
 }

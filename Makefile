@@ -30,6 +30,7 @@ onnxruntime: ## the pinned ONNX Runtime library, from its wheel on PyPI
 	@scripts/fetch-onnxruntime.sh
 
 kafka: ## the pinned Apache Kafka for the tests, from Maven Central
+	@scripts/prepare.sh kafka
 	@scripts/fetch-kafka.sh
 
 clean: ## what was built and fetched

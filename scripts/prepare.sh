@@ -14,6 +14,13 @@ python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 pkg-config --exists zlib 2>/dev/null || missing+=(zlib1g-dev)
 
+# `prepare.sh kafka`: what the tests' Apache Kafka needs too. Where it cannot be installed,
+# fetch-kafka.sh says what will not run.
+if [ "${1:-}" = kafka ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  need java openjdk-17-jre-headless
+  need mvn maven
+fi
+
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "prepare: installing ${missing[*]}"

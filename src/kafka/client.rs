@@ -5,6 +5,7 @@
 //! never print one.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
 use crate::config::settings::{Kafka, Sasl, SaslMechanism, Tls};
@@ -40,6 +41,9 @@ const PRODUCER_ONLY: &[&str] = &[
 /// Address, name, TLS and SASL; what every client of the cluster has.
 pub fn base_config(kafka: &Kafka) -> ClientConfig {
     let mut config = ClientConfig::new();
+    // rdkafka would ask the `log` crate, where nobody listens; `log.level` decides what is shown.
+    let debug = kafka.librdkafka.contains_key("debug");
+    config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     config.set("bootstrap.servers", &kafka.bootstrap_servers).set("client.id", &kafka.client_id);
     config.set(
         "security.protocol",

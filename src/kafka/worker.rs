@@ -32,6 +32,8 @@ pub(super) const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(50);
 /// After the cluster did not answer, or refused a commit for now.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
+const MIN_PREFETCH_KIB: usize = 1024;
+const MAX_PREFETCH_KIB: usize = 16 * 1024;
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A partition whose oldest record is older than this is reported.
 const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -95,6 +97,12 @@ pub fn run(
         &dead.topic,
     )?;
     let mut config = client::consumer_config(kafka);
+    // Prefetching more than may be in flight is fetching it again: a pause throws it away.
+    if !kafka.librdkafka.contains_key("queued.max.messages.kbytes") {
+        let kib =
+            (settings.limits.max_in_flight_bytes.get() / 1024).clamp(MIN_PREFETCH_KIB, MAX_PREFETCH_KIB);
+        config.set("queued.max.messages.kbytes", kib.to_string());
+    }
     if config.get("statistics.interval.ms").is_none() {
         config.set("statistics.interval.ms", "5000");
     }

@@ -233,9 +233,10 @@ impl Assignment {
         }
     }
 
-    /// Is the whole budget used up?
-    pub(super) fn is_full(&self) -> bool {
-        self.full
+    /// Does a partition stand still for nothing but a commit: its share is used up, by records that
+    /// are all written?
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.owned.values().any(|o| o.paused && o.ledger.all_released())
     }
 
     fn find(&self, topic: &str, partition: i32) -> Option<PartitionId> {

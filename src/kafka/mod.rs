@@ -18,6 +18,7 @@
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
+//! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | how large a message the topics take |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
@@ -40,6 +41,7 @@ mod source;
 mod start;
 mod surge;
 mod topic_limits;
+mod watchdog;
 mod worker;
 
 pub use error::RunError;

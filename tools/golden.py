@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoModelForSequenceClassification, pipeline
 
 from convert import stored_as_half
+from tokens import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -32,17 +33,6 @@ SHOWN = 64
 
 def texts():
     return [json.loads(line) for line in (GOLDEN / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def load_tokenizer(folder):
-    tokenizer = AutoTokenizer.from_pretrained(folder, split_special_tokens=True)
-    specials = set(tokenizer.all_special_ids)
-    for token in tokenizer.all_special_tokens:
-        ids = tokenizer(f"a {token} b", add_special_tokens=False)["input_ids"]
-        # The unknown token itself may stand for a character that the vocabulary lacks.
-        assert not specials & set(ids) - {tokenizer.unk_token_id}, f"{token} was not taken as text: {ids}"
-        assert len(ids) > 3, f"{token} was not taken as text: {ids}"
-    return tokenizer
 
 
 def round_as_packaged(model):

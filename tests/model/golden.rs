@@ -11,7 +11,7 @@ use squeezeflow::text::{TextTokenizer, Tokens};
 
 use super::{here, on_cpu};
 
-const PACKAGES: [(&str, &str); 5] = [
+pub const PACKAGES: [(&str, &str); 5] = [
     ("models/sentiment", "sentiment"),
     ("tests/packages/tiny-squeezebert", "tiny-squeezebert"),
     ("tests/packages/tiny-bert", "tiny-bert"),
@@ -44,14 +44,26 @@ impl Subject {
     }
 }
 
-fn rows(name: &str) -> Vec<Value> {
+pub fn rows(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(here(&format!("tests/golden/{name}.jsonl"))).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn sha256_of_ids(ids: &[u32]) -> String {
-    let bytes: Vec<u8> = ids.iter().flat_map(|&id| i64::from(id).to_le_bytes()).collect();
+pub fn sha256_of_ids(ids: &[u32]) -> String {
+    sha256_of_numbers(ids.iter().map(|&id| id.into()))
+}
+
+pub fn sha256_of_numbers(numbers: impl Iterator<Item = i64>) -> String {
+    let bytes: Vec<u8> = numbers.flat_map(i64::to_le_bytes).collect();
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Each package's, with its own length limit.
+pub fn tokenizers() -> impl Iterator<Item = (&'static str, TextTokenizer)> {
+    PACKAGES.into_iter().map(|(path, name)| {
+        let package = Package::open(&here(path)).unwrap();
+        (name, TextTokenizer::new(&package, package.max_length).unwrap())
+    })
 }
 
 fn worst(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
@@ -60,9 +72,7 @@ fn worst(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
 
 #[test]
 fn token_ids_and_counts_are_transformers() {
-    for (path, golden) in PACKAGES {
-        let package = Package::open(&here(path)).unwrap();
-        let tokenizer = TextTokenizer::new(&package, package.max_length).unwrap();
+    for (golden, tokenizer) in tokenizers() {
         let rows = rows(golden);
         assert!(rows.len() > 30, "{golden}");
         for row in rows {

@@ -6,6 +6,7 @@ mod golden;
 mod packages;
 mod runtime;
 mod tiny_onnx;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

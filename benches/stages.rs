@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use squeezeflow::config::settings::LongText;
 use squeezeflow::config::{Overrides, Settings, load};
 use squeezeflow::demo::{self, Sample};
 use squeezeflow::model::{self, Loaded};
@@ -50,6 +51,10 @@ fn records(decoder: &Decoder) -> (Vec<Record>, Vec<String>) {
     demo::stream(400).into_iter().enumerate().map(record).filter_map(text).unzip()
 }
 
+fn tokenizer(loaded: &Loaded) -> TextTokenizer {
+    TextTokenizer::new(&loaded.package, loaded.package.max_length, LongText::Truncate).unwrap()
+}
+
 fn texts(settings: &Settings) -> Vec<String> {
     records(&Decoder::new(&settings.input, &settings.output)).1
 }
@@ -69,7 +74,7 @@ fn decode(bencher: Bencher) {
 #[divan::bench]
 fn tokenize(bencher: Bencher) {
     let (settings, loaded) = loaded();
-    let tokenizer = TextTokenizer::new(&loaded.package, loaded.package.max_length).unwrap();
+    let tokenizer = tokenizer(&loaded);
     let texts = texts(&settings);
     bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {
         for text in &texts {
@@ -83,9 +88,9 @@ fn tokenize(bencher: Bencher) {
 #[divan::bench(args = [false, true], sample_count = 20)]
 fn infer(bencher: Bencher, sorted: bool) {
     let (settings, mut loaded) = loaded();
-    let tokenizer = TextTokenizer::new(&loaded.package, loaded.package.max_length).unwrap();
+    let tokenizer = tokenizer(&loaded);
     let mut tokens: Vec<Tokens> =
-        texts(&settings).iter().map(|text| tokenizer.tokenize(text).unwrap()).collect();
+        texts(&settings).iter().map(|text| tokenizer.tokenize(text).unwrap().0.remove(0)).collect();
     if sorted {
         tokens.sort_by_key(|t| t.ids.len());
     }

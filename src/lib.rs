@@ -1,7 +1,7 @@
 //! squeezeflow: text records in, enriched records out.
 //!
 //! ```text
-//! poll ─► admit ─► [decode + tokenize]×N ─► [batcher] ─► [session]×M ─► enrich ─► settle ─► produce + commit
+//! poll ─► admit ─► [decode + tokenize]×N ─► [batcher] ─► [session]×M ─► join, enrich ─► settle ─► produce + commit
 //! kafka thread     text workers             1 task       1 thread each  1 thread   sequencer  (same kafka thread)
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! | `text/` | decode and tokenize |
 //! | `batch/` | which texts go into the model together |
 //! | `model/` | package, sessions, labels |
+//! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod demo;
 pub mod enrich;
 pub mod fate;
+pub mod join;
 pub mod kafka;
 pub mod model;
 pub mod pipeline;

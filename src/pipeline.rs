@@ -21,11 +21,11 @@ use crate::batch::{self, Batch, Batcher, Slot, infer_isolating};
 use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
-use crate::model::tasks::classify;
-use crate::model::{Infer, InferError, Loaded, Output, Package};
-use crate::record::{DeadLetter, Outcome, Reason, Record, Stage, Tracked};
+use crate::join::Join;
+use crate::model::{Infer, InferError, Loaded, Output};
+use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::Metrics;
-use crate::text::{Decoded, Decoder, TextTokenizer, TokenizeError, Tokens, TrackedWork, Work};
+use crate::text::{Decoder, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -68,24 +68,32 @@ impl Stages {
     pub fn start(settings: &Settings, loaded: Loaded, metrics: &Metrics) -> Result<Self, PipelineError> {
         let Loaded { package, sessions, receipt } = loaded;
         let max_length = settings.model.max_length.map_or(package.max_length, usize::from);
-        let tokenizer = TextTokenizer::new(&package, max_length.min(package.max_length))?;
-        let canary = Arc::new(tokenizer.tokenize("ok")?);
-        let enricher = Enricher::new(&settings.output, &package.labels, &receipt);
+        let max_length = max_length.min(package.max_length);
+        let tokenizer = TextTokenizer::new(&package, max_length, settings.input.long_text)?;
+        let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
         let decoder = Decoder::new(&settings.input, &settings.output);
+        let reader = Reader::new(decoder, tokenizer, settings.input.on_empty);
+        let enricher = Enricher::new(
+            settings.input.long_text,
+            &settings.output,
+            &package.labels,
+            package.activation,
+            &receipt,
+        );
 
         let in_flight = settings.limits.max_in_flight_records.get();
         let capacity = settings.batch.max_size.get() * batch::WINDOW_BATCHES;
         let (input, records) = bounded(in_flight);
         let (out, outcomes) = bounded(in_flight);
-        let (work_in, work) = mpsc::channel(settings.batch.max_size.get());
+        let (readings_in, readings) = mpsc::channel(settings.batch.max_size.get());
         let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
         let (answered_in, answered) = bounded(sessions.len().max(1) * 2);
 
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
         for _ in 0..settings.limits.text_workers.get() {
-            let (decoder, tokenizer) = (decoder.clone(), tokenizer.clone());
-            let (records, work, out) = (records.clone(), work_in.clone(), out.clone());
-            threads.spawn("text", move |_| text_worker(&decoder, &tokenizer, &records, &work, &out))?;
+            let (reader, records) = (reader.clone(), records.clone());
+            let (readings, out) = (readings_in.clone(), out.clone());
+            threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &out))?;
         }
         for model in sessions {
             let (slots, answered) = (slots_in.clone(), answered_in.clone());
@@ -96,7 +104,7 @@ impl Stages {
                 }
             })?;
         }
-        threads.spawn("enrich", move |_| enrich(&package, &enricher, &answered, &out))?;
+        threads.spawn("enrich", move |_| enrich(&enricher, &answered, &out))?;
         let limits = batch::Limits {
             max_tokens: settings.batch.max_tokens.get(),
             max_size: settings.batch.max_size.get(),
@@ -104,7 +112,7 @@ impl Stages {
         };
         let fault = threads.fault.clone();
         tokio::spawn(async move {
-            let batcher = tokio::spawn(Batcher { work, slots, limits, capacity }.run());
+            let batcher = tokio::spawn(Batcher { readings, slots, limits, capacity }.run());
             if batcher.await.is_err_and(|e| e.is_panic()) {
                 fault.raise(PipelineError::Panicked("batcher"));
             }
@@ -145,36 +153,22 @@ impl Stages {
 
 /// Decodes and tokenizes. What needs no model goes straight to the way out.
 fn text_worker(
-    decoder: &Decoder,
-    tokenizer: &TextTokenizer,
+    reader: &Reader,
     records: &Receiver<Tracked<Record>>,
-    work: &mpsc::Sender<TrackedWork>,
+    readings: &mpsc::Sender<Tracked<Reading>>,
     out: &Sender<Tracked<Outcome>>,
 ) {
     for tracked in records {
         let Tracked { ticket, trace, mut stamps, item: record } = tracked;
-        let result = read(decoder, tokenizer, record);
+        let result = reader.read(record);
         stamps.tokenized = Some(Instant::now());
         let sent = match result {
-            Ok(item) => work.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok(),
+            Ok(item) => readings.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok(),
             Err(item) => out.send(Tracked { ticket, trace, stamps, item }).is_ok(),
         };
         if !sent {
             return;
         }
-    }
-}
-
-#[allow(clippy::result_large_err, reason = "an outcome is not an error; it is moved once")]
-fn read(decoder: &Decoder, tokenizer: &TextTokenizer, record: Record) -> Result<Work, Outcome> {
-    let document = match decoder.decode(record) {
-        Ok(Decoded::Document(document)) => document,
-        Ok(Decoded::PassThrough(record, why)) => return Err(Outcome::PassThrough { record, why }),
-        Err((record, error)) => return Err(Outcome::DeadLetter { record, letter: error.letter() }),
-    };
-    match tokenizer.tokenize(&document.text) {
-        Ok(tokens) => Ok(Work { document, tokens }),
-        Err(error) => Err(Outcome::DeadLetter { record: document.record, letter: error.letter() }),
     }
 }
 
@@ -214,37 +208,17 @@ fn session(
     }
 }
 
-/// Answers to outcomes. Documents of several parts will wait for each other here.
-fn enrich(
-    package: &Package,
-    enricher: &Enricher,
-    answered: &Receiver<Answered>,
-    out: &Sender<Tracked<Outcome>>,
-) {
+/// Answers to outcomes, once all parts of a document are answered.
+fn enrich(enricher: &Enricher, answered: &Receiver<Answered>, out: &Sender<Tracked<Outcome>>) {
+    let mut join = Join::default();
     for (batch, answers) in answered {
         for (work, answer) in batch.into_iter().zip(answers) {
-            if out.send(work.map(|w| outcome(package, enricher, w, answer))).is_err() {
+            let Some(joined) = join.add(work, answer) else { continue };
+            if out.send(joined.map(|joined| enricher.outcome(joined))).is_err() {
                 return;
             }
         }
     }
-}
-
-fn outcome(
-    package: &Package,
-    enricher: &Enricher,
-    work: Work,
-    answer: Result<Output, InferError>,
-) -> Outcome {
-    let letter = |reason, message| DeadLetter { reason, message, stage: Stage::Infer };
-    let letter = match answer {
-        Ok(output) => match classify(&output.logits, package.activation) {
-            Some(prediction) => return enricher.enrich(work.document, work.tokens.count, &prediction),
-            None => letter(Reason::NonFiniteOutput, "the model answered with NaN or infinity".to_owned()),
-        },
-        Err(error) => letter(Reason::InferenceFailed, error.to_string()),
-    };
-    Outcome::DeadLetter { record: work.document.record, letter }
 }
 
 /// Where the first failure of any stage is kept until the owner of the edges looks.

@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use squeezeflow::config::settings::{Format, OutputMode, ProviderKind, Start, TextSelector};
-use squeezeflow::config::{self, ConfigError, Loaded, Origin, Overrides, Problem, Severity};
+use squeezeflow::config::settings::{
+    Combine, Format, Input, LongText, Output, OutputMode, ProviderKind, Start, Subject, Test, TextSelector,
+    Uncertain, When, Windows,
+};
+use squeezeflow::config::{self, ConfigError, Loaded, ModelFacts, Origin, Overrides, Problem, Severity};
 use tempfile::TempDir;
 
 const MINIMAL: &str = "input: {topics: [reviews]}\nmodel: {path: models/x}\n";
@@ -391,15 +395,86 @@ fn rules_across_keys() {
     );
 }
 
+/// Of a package with two labels.
+fn facts(max_length: usize) -> ModelFacts<'static> {
+    static LABELS: std::sync::LazyLock<[String; 2]> =
+        std::sync::LazyLock::new(|| ["negative".into(), "positive".into()]);
+    ModelFacts { max_length, labels: &*LABELS, classifies: true }
+}
+
+#[test]
+fn constructors_give_what_an_unwritten_key_gives() {
+    let settings = Case::new().load("input: {topics: [a]}\nmodel: {path: x}\n").settings;
+    assert_eq!(settings.input, Input::new(&["a"], Format::Json(TextSelector::Pointer("/text".into()))));
+    assert_eq!(settings.output, Output::new(OutputMode::Splice));
+}
+
+#[test]
+fn conditions_windows_and_routes() {
+    let with = |input: &str, rest: &str| {
+        Case::new().load(&format!("input: {{topics: [a]{input}}}\nmodel: {{path: x}}\n{rest}"))
+    };
+    let settings = with(", when: {field: /lang, in: [en, 5]}, long_text: windows, stride: 64", "").settings;
+    let test = Test::In(vec!["en".into(), 5.into()]);
+    assert_eq!(settings.input.when, Some(When { subject: Subject::Field("/lang".into()), test }));
+    let most = NonZeroUsize::new(16).unwrap();
+    assert_eq!(
+        settings.input.long_text,
+        LongText::Windows(Windows { stride: 64, most, combine: Combine::Mean })
+    );
+    let loaded = with(
+        ", long_text: windows, stride: 200",
+        "output: {below: 0.6, uncertain_label: positive, route: {Negative: b, uncertain: c}}",
+    );
+    let found = config::check_against_model(&loaded.settings, facts(256));
+    let paths: Vec<&str> = found.iter().map(|p| p.path.as_str()).collect();
+    let expected =
+        ["input.stride", "output.uncertain_label", "output.route.Negative", "output.route.uncertain"];
+    assert_eq!(paths, expected, "keys of a map keep their case");
+    let regression = ModelFacts { classifies: false, ..facts(256) };
+    let loaded = with("", "output: {below: 0.6}");
+    assert_eq!(the_one(&config::check_against_model(&loaded.settings, regression)).path, "output.below");
+    let case = Case::new().set("output.below=0.75").set("output.route.negative=urgent");
+    let output = case.load("input: {topics: [a]}\nmodel: {path: x}\n").settings.output;
+    assert_eq!(output.uncertain, Some(Uncertain { below: 0.75, label: "uncertain".into() }));
+    assert_eq!(output.route["negative"], "urgent");
+}
+
+#[test]
+fn conditions_and_routes_that_cannot_be() {
+    let on = |input: &str, rest: &str| {
+        format!(
+            "input: {{topics: [a]{input}}}\nmodel: {{path: x}}\noutput: {{topic: out{rest}}}\ndead_letter: {{topic: dead}}\n"
+        )
+    };
+    let refused = |text: &str| places(&Case::new().problems(text));
+    for (input, path) in [
+        (", when: {field: /a}", "input.when"),
+        (", when: {field: /a, equals: 1, exists: true}", "input.when"),
+        (", when: {equals: 1}", "input.when.field"),
+        (", when: {field: /a, header: b, equals: 1}", "input.when.header"),
+        (", when: {field: a, equals: 1}", "input.when.field"),
+        (", format: text, when: {field: /a, equals: 1}", "input.when.field"),
+        (", when: {field: /a, equals: {b: 1}}", "input.when.equals"),
+        (", long_text: window", "input.long_text"),
+    ] {
+        assert_eq!(refused(&on(input, "")), [format!("1 {path}")], "{input}");
+    }
+    assert_eq!(refused(&on("", ", route: {negative: a}")), ["3 output.route.negative"], "it feeds itself");
+    assert_eq!(refused(&on("", ", route: {negative: dead}")), ["4 dead_letter.topic"]);
+    assert_eq!(refused(&on("", ", route: {negative: 'a b'}")), ["3 output.route.negative"]);
+    assert_eq!(refused(&on("", ", below: 1.5")), ["3 output.below"]);
+}
+
 #[test]
 fn the_token_budget_holds_the_packages_longest_sequence() {
     let loaded = Case::new().load(&format!("{MINIMAL}batch: {{max_batch_tokens: 256}}\n"));
-    assert!(config::check_against_model(&loaded.settings, 256).is_empty());
-    let problem = the_one(&config::check_against_model(&loaded.settings, 512)).clone();
+    assert!(config::check_against_model(&loaded.settings, facts(256)).is_empty());
+    let problem = the_one(&config::check_against_model(&loaded.settings, facts(512))).clone();
     let located = loaded.places.locate(problem);
     assert_eq!((located.path.as_str(), located.line), ("batch.max_batch_tokens", Some(3)));
     let longer = Case::new().load("input: {topics: [a]}\nmodel: {path: x, max_length: 1024}\n");
-    assert_eq!(the_one(&config::check_against_model(&longer.settings, 512)).path, "model.max_length");
+    assert_eq!(the_one(&config::check_against_model(&longer.settings, facts(512))).path, "model.max_length");
 }
 
 #[test]
@@ -411,7 +486,7 @@ fn shipped_pipelines_are_valid() {
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert!(config::require_kafka(&loaded.settings).is_empty());
         assert!(loaded.settings.model.path.join("config.json").is_file(), "{path:?}");
-        assert!(config::check_against_model(&loaded.settings, 512).is_empty());
+        assert!(config::check_against_model(&loaded.settings, facts(512)).is_empty());
         seen += 1;
     }
     assert!(seen >= 3);

@@ -10,19 +10,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::budget::{Limits, Pending};
-use crate::text::TrackedWork;
+use super::parts::{HeldBack, Work};
+use crate::record::Tracked;
+use crate::text::Reading;
 
-/// Works that go into the model together, oldest first.
-pub type Batch = Vec<TrackedWork>;
+/// Sequences that go into the model together, oldest first.
+pub type Batch = Vec<Tracked<Work>>;
 
 /// A free session's open hand.
 pub type Slot = oneshot::Sender<Batch>;
 
-/// The task's ends. [`Batcher::run`] returns when `work` is closed and everything is handed out,
-/// or when all sessions are gone.
+/// The task's ends. [`Batcher::run`] returns when `readings` is closed and everything is handed
+/// out, or when all sessions are gone.
 pub struct Batcher {
     /// Tokenized texts.
-    pub work: mpsc::Receiver<TrackedWork>,
+    pub readings: mpsc::Receiver<Tracked<Reading>>,
     /// Free sessions.
     pub slots: mpsc::Receiver<Slot>,
     /// The rule's numbers.
@@ -35,6 +37,7 @@ impl Batcher {
     /// Runs until the work ends.
     pub async fn run(mut self) {
         let mut pending = Pending::new(self.limits);
+        let mut held_back = HeldBack::default();
         let mut slot: Option<Slot> = None;
         let mut open = true;
         while open || !pending.is_empty() {
@@ -43,17 +46,20 @@ impl Batcher {
             if (pending.is_due(now) || (!open && !pending.is_empty()))
                 && let Some(free) = slot.take()
             {
+                let batch = pending.take();
+                let next = held_back.next_of(&batch);
                 // A session that hung up is out of order; its error is on its way elsewhere.
-                if let Err(back) = free.send(pending.take()) {
-                    self.put_back(&mut pending, back);
+                if let Err(back) = free.send(batch) {
+                    wait(&mut pending, back);
                 }
+                wait(&mut pending, next);
                 continue;
             }
             let deadline = pending.deadline().unwrap_or(now);
             tokio::select! {
                 biased;
-                work = self.work.recv(), if open && pending.len() < self.capacity => match work {
-                    Some(work) => self.put_back(&mut pending, vec![work]),
+                reading = self.readings.recv(), if open && pending.len() < self.capacity => match reading {
+                    Some(reading) => wait(&mut pending, held_back.split(reading, self.limits.max_tokens)),
                     None => open = false,
                 },
                 free = self.slots.recv(), if slot.is_none() => match free {
@@ -64,13 +70,14 @@ impl Batcher {
             }
         }
     }
+}
 
-    fn put_back(&self, pending: &mut Pending<TrackedWork>, batch: Batch) {
-        for work in batch {
-            let since = work.stamps.tokenized.unwrap_or_else(Instant::now);
-            let length = work.item.tokens.ids.len();
-            pending.push(work, length, since);
-        }
+/// At the end of the line, whatever their age: what was held back has let others go first.
+fn wait(pending: &mut Pending<Tracked<Work>>, works: Vec<Tracked<Work>>) {
+    for work in works {
+        let since = work.stamps.tokenized.unwrap_or_else(Instant::now);
+        let length = work.item.tokens.ids.len();
+        pending.push(work, length, since);
     }
 }
 
@@ -84,9 +91,13 @@ mod tests {
 
     use super::*;
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
-    use crate::text::{Document, Place, TokenCount, Tokens, Work};
+    use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
-    fn work(length: usize) -> TrackedWork {
+    fn text(length: usize) -> Tracked<Reading> {
+        windows(0, &[length])
+    }
+
+    fn windows(admission: u64, lengths: &[usize]) -> Tracked<Reading> {
         let record = Record {
             topic: Arc::from("t"),
             partition: 0,
@@ -97,19 +108,20 @@ mod tests {
             timestamp: Timestamp(None),
         };
         let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
-        let tokens = Tokens { ids: vec![0; length], count: TokenCount { used: length, seen: length } };
-        let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(0) };
-        let mut tracked = Tracked::new(ticket, SpanContext::NONE, Work { document, tokens });
+        let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
+        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len() };
+        let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
+        let mut tracked = Tracked::new(ticket, SpanContext::NONE, Reading { document, sequences, amount });
         tracked.stamps.tokenized = Some(Instant::now());
         tracked
     }
 
-    fn start(max_age: Duration) -> (mpsc::Sender<TrackedWork>, mpsc::Sender<Slot>) {
-        let (work_in, work) = mpsc::channel(100);
+    fn start(max_age: Duration) -> (mpsc::Sender<Tracked<Reading>>, mpsc::Sender<Slot>) {
+        let (readings_in, readings) = mpsc::channel(100);
         let (slots_in, slots) = mpsc::channel(4);
         let limits = Limits { max_tokens: 100, max_size: 4, max_age };
-        tokio::spawn(Batcher { work, slots, limits, capacity: 100 }.run());
-        (work_in, slots_in)
+        tokio::spawn(Batcher { readings, slots, limits, capacity: 100 }.run());
+        (readings_in, slots_in)
     }
 
     async fn batch(slots: &mpsc::Sender<Slot>) -> Vec<usize> {
@@ -120,9 +132,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lonely_text_leaves_at_its_age_limit() {
-        let (work_in, slots) = start(Duration::from_millis(30));
+        let (readings_in, slots) = start(Duration::from_millis(30));
         let sent = Instant::now();
-        work_in.send(work(5)).await.unwrap();
+        readings_in.send(text(5)).await.unwrap();
         assert_eq!(batch(&slots).await, [5]);
         let waited = sent.elapsed();
         assert!(waited >= Duration::from_millis(30), "it had time to find company: {waited:?}");
@@ -131,15 +143,40 @@ mod tests {
 
     #[tokio::test]
     async fn while_no_session_is_free_it_collects_and_then_selects_by_length() {
-        let (work_in, slots) = start(Duration::from_secs(600));
+        let (readings_in, slots) = start(Duration::from_secs(600));
         for length in [10, 90, 11, 91, 12, 92, 9] {
-            work_in.send(work(length)).await.unwrap();
+            readings_in.send(text(length)).await.unwrap();
         }
         assert_eq!(batch(&slots).await, [10, 11, 12, 9]);
         // Three are left: neither full nor old. The end of the stream releases them.
-        drop(work_in);
+        drop(readings_in);
         assert_eq!(batch(&slots).await, [90]);
         assert_eq!(batch(&slots).await, [91]);
         assert_eq!(batch(&slots).await, [92]);
+    }
+
+    /// Places, as `(document, part)`.
+    async fn parts(slots: &mpsc::Sender<Slot>) -> Vec<(u64, usize)> {
+        let (slot, next) = oneshot::channel();
+        slots.send(slot).await.unwrap();
+        next.await.unwrap().iter().map(|w| (w.ticket.admission.0, w.item.part)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_long_text_lets_others_in_between_its_windows() {
+        let (readings_in, slots) = start(Duration::ZERO);
+        // Batches of 100 tokens: two windows of 50.
+        readings_in.send(windows(1, &[50; 7])).await.unwrap();
+        readings_in.send(windows(2, &[40])).await.unwrap();
+        readings_in.send(windows(3, &[50; 3])).await.unwrap();
+        drop(readings_in);
+        assert_eq!(parts(&slots).await, [(1, 0), (1, 1)]);
+        assert_eq!(parts(&slots).await, [(2, 0), (3, 0)]);
+        let mut rest = Vec::new();
+        for _ in 0..4 {
+            rest.extend(parts(&slots).await);
+        }
+        rest.sort_unstable();
+        assert_eq!(rest, [(1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (3, 1), (3, 2)], "each once");
     }
 }

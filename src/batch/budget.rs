@@ -1,7 +1,7 @@
 //! The batching rule. Pure: no clock of its own, no I/O.
 //!
 //! A batch costs what the model will compute: its longest sequence times its size, padding
-//! included. The oldest sequence always goes along; around it those nearest in length are chosen,
+//! included. The first sequence in line always goes along; around it those nearest in length are chosen,
 //! so that little is padded. Age releases a batch that is not full, and no sequence is passed
 //! over by younger ones more than [`MAX_PASSED_OVER`] times, whatever its length.
 
@@ -63,9 +63,9 @@ impl<T> Pending<T> {
         self.waiting.is_empty()
     }
 
-    /// When the oldest reaches its age limit.
+    /// When the oldest reaches its age limit. A later window of a long text is older than its place.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|w| w.since + self.limits.max_age)
+        self.waiting.iter().map(|w| w.since).min().map(|since| since + self.limits.max_age)
     }
 
     /// Should a free session be given a batch now?

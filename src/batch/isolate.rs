@@ -84,7 +84,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::TokenCount;
 
     /// Fails whenever one of the poisonous ids is in the batch, as a graph's Gather does; and for
     /// everything once it is broken.
@@ -105,7 +104,7 @@ mod tests {
     }
 
     fn tokens(id: u32) -> Tokens {
-        Tokens { ids: vec![id], count: TokenCount { used: 1, seen: 1 } }
+        Tokens { ids: vec![id], of_text: 1 }
     }
 
     fn isolate(model: &mut Fragile, ids: &[u32]) -> Result<Vec<Result<Output, InferError>>, InferError> {

@@ -1,10 +1,13 @@
 //! Which texts go into the model together: a pure rule (`budget`), the task that applies it
-//! (`batcher`), and what happens to a batch that fails (`isolate`).
+//! (`batcher`), the parts of a long text (`parts`), and what happens to a batch that fails
+//! (`isolate`).
 
 mod batcher;
 mod budget;
 mod isolate;
+mod parts;
 
 pub use batcher::{Batch, Batcher, Slot};
 pub use budget::{Limits, Pending, WINDOW_BATCHES};
 pub use isolate::infer_isolating;
+pub use parts::{Head, Work};

@@ -56,7 +56,7 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
     };
     let Loaded { settings, warnings, places } = &loaded;
     let (mut facts, mut found) = match load_model(&settings.model) {
-        Ok(model) => (describe(&model), config::check_against_model(settings, model.package.max_length)),
+        Ok(model) => (describe(&model), config::check_against_model(settings, model.package.facts())),
         Err(problem) => (String::new(), vec![*problem]),
     };
     if settings.kafka.is_none() {

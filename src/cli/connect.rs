@@ -86,21 +86,30 @@ impl Probe {
         };
         let _ = writeln!(answer.facts, "  brokers    {}", cluster.brokers().len());
         let inputs = self.inputs(settings, &cluster, answer);
-        let output = settings.output.topic.as_deref().and_then(|t| self.topic("output.topic", t, answer));
+        let output = &settings.output;
+        let ask = |at: &str, topic: &str, answer: &mut Answer| {
+            Some((topic.to_owned(), self.topic(at, topic, answer)?))
+        };
+        let main = output.topic.as_deref().and_then(|topic| ask("output.topic", topic, answer));
+        let mut outputs: Vec<(String, usize)> = main.into_iter().collect();
+        for (label, topic) in &output.route {
+            outputs.extend(ask(&format!("output.route.{label}"), topic, answer));
+        }
         if let Some(dead) = &settings.dead_letter {
             self.topic("dead_letter.topic", &dead.topic, answer);
         }
         let widest = inputs.iter().max_by_key(|(_, partitions)| *partitions);
-        if let (OutputPartition::Input, Some(output), Some((topic, partitions))) =
-            (settings.output.partition, output, widest)
-            && output < *partitions
+        let narrowest = outputs.iter().min_by_key(|(_, partitions)| *partitions);
+        if let (OutputPartition::Input, Some((output, have)), Some((topic, partitions))) =
+            (output.partition, narrowest, widest)
+            && have < partitions
         {
             let what = format!(
-                "`input` needs as many partitions as the input has: `{topic}` has {partitions}, the output topic {output}"
+                "`input` needs as many partitions as the input has: `{topic}` has {partitions}, `{output}` {have}"
             );
             answer.problems.push(
                 Problem::error("output.partition", what)
-                    .hint("add partitions to the output topic, or write `key`"),
+                    .hint("add partitions to the output topics, or write `key`"),
             );
         }
         self.group(kafka, &inputs, answer);

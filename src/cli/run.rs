@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
     logs::init(&pipeline.settings.log).map_err(|e| fail(&e, Exit::Usage))?;
     let model = model::load(&pipeline.settings.model).map_err(|e| fail(&e, Exit::Model))?;
-    refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.max_length))?;
+    refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.facts()))?;
     work(pipeline.settings, model).map_err(|e| fail(&e, e.exit()))?;
     Ok(())
 }

@@ -44,7 +44,7 @@ fn start(pipeline: &Loaded, arguments: &Arguments) -> Result<(), Exit> {
     let file = arguments.dead_letters.as_ref().map(File::create).transpose();
     let file = file.map_err(|e| fail(&StdioError::Letters(e), Exit::Failed))?;
     let model = model::load(&settings.model).map_err(|e| fail(&e, Exit::Model))?;
-    refuse_any(pipeline, check_against_model(settings, model.package.max_length))?;
+    refuse_any(pipeline, check_against_model(settings, model.package.facts()))?;
     let summary = tag(settings, model, file).map_err(|e| fail(&e, Exit::Failed))?;
     // Nobody who left reads a summary.
     if !summary.cut_short {

@@ -1,5 +1,7 @@
 //! The built-in defaults: what holds where no layer says otherwise. They show in the schema, too.
 
+use std::collections::BTreeMap;
+
 use super::raw::{Admin, Batch, Limits, Log, LogFormat, OnExisting, Output, Partition};
 use super::words::{ByteSize, Count, Duration, Workers};
 
@@ -14,6 +16,12 @@ pub(super) fn commit_interval() -> Duration {
 }
 pub(super) fn max_text_bytes() -> ByteSize {
     ByteSize::of("1MiB")
+}
+pub(super) fn max_windows() -> Count {
+    Count(16)
+}
+pub(super) fn ratio_window() -> Count {
+    Count(1000)
 }
 pub(super) fn one() -> Count {
     Count(1)
@@ -38,6 +46,9 @@ impl Default for Output {
             scores: false,
             partition: Partition::default(),
             source_headers: false,
+            below: None,
+            uncertain_label: "uncertain".into(),
+            route: BTreeMap::new(),
         }
     }
 }

@@ -198,6 +198,11 @@ fn typed(node: &Value, text: &str) -> Value {
     {
         return number.into();
     }
+    if wants("number")
+        && let Some(number) = text.trim().parse().ok().and_then(serde_json::Number::from_f64)
+    {
+        return number.into();
+    }
     if wants("boolean")
         && let Ok(bool) = text.trim().parse::<bool>()
     {

@@ -26,7 +26,7 @@ mod yaml;
 
 pub use load::{Loaded, Overrides, Places, load};
 pub use problem::{ConfigError, Origin, Problem, Severity};
-pub use rules::{check_against_model, require_kafka};
+pub use rules::{ModelFacts, check_against_model, require_kafka};
 pub use schema::{paths, schema};
 pub use secret::Secret;
 pub use settings::Settings;

@@ -1,7 +1,8 @@
 //! Rules that span several keys. Pure.
 
+use super::path;
 use super::problem::Problem;
-use super::settings::{Batch, Model, ProviderKind, Settings};
+use super::settings::{Batch, LongText, Model, ProviderKind, Settings};
 use super::topics::Subscription;
 
 /// Records that sit in batches: one in every session, and one more that is being collected.
@@ -74,10 +75,12 @@ fn patience(settings: &Settings) -> Vec<Problem> {
 /// A pipeline cannot feed itself, nor mix its results with its dead letters.
 fn loops(settings: &Settings) -> Vec<Problem> {
     let mut found = Vec::new();
-    let output = settings.output.topic.as_deref();
     let dead = settings.dead_letter.as_ref().map(|d| d.topic.as_str());
-    for (at, topic) in [("output.topic", output), ("dead_letter.topic", dead)] {
-        let Some(topic) = topic else { continue };
+    let mut results: Vec<(String, &str)> = Vec::new();
+    results.extend(settings.output.topic.iter().map(|topic| ("output.topic".to_owned(), topic.as_str())));
+    results.extend(settings.output.route.iter().map(|(label, topic)| (route(label), topic.as_str())));
+    let letters = dead.map(|dead| ("dead_letter.topic".to_owned(), dead));
+    for (at, topic) in results.iter().cloned().chain(letters) {
         let reads = |entry: &&String| Subscription::parse(entry).is_ok_and(|s| s.reads(topic));
         if let Some(entry) = settings.input.topics.iter().find(reads) {
             let what =
@@ -89,14 +92,21 @@ fn loops(settings: &Settings) -> Vec<Problem> {
             found.push(Problem::error(at, what).hint(hint).also(&["input.topics"]));
         }
     }
-    if output.is_some() && output == dead {
+    if let Some((at, _)) = results.iter().find(|(_, topic)| Some(*topic) == dead) {
         let problem = Problem::error(
             "dead_letter.topic",
-            "is the output topic: results and dead letters would be mixed",
+            format!("is the topic of `{at}`, too: results and dead letters would be mixed"),
         );
-        found.push(problem.hint("such as the output topic with `.dead`").also(&["output.topic"]));
+        found.push(
+            problem.hint("such as the output topic with `.dead`").also(&["output.topic", "output.route"]),
+        );
     }
     found
+}
+
+/// The path of a label's route.
+fn route(label: &str) -> String {
+    path::key("output.route", label)
 }
 
 /// What was written, and does nothing here.
@@ -112,9 +122,20 @@ fn no_effect(settings: &Settings) -> Vec<Problem> {
     found
 }
 
-/// What only the package knows: can the token budget hold its longest sequence? `max_length` is the
-/// package's own, in tokens.
-pub fn check_against_model(settings: &Settings, max_length: usize) -> Vec<Problem> {
+/// What only the package knows.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelFacts<'a> {
+    /// The longest sequence that it reads, in tokens.
+    pub max_length: usize,
+    /// In order of index.
+    pub labels: &'a [String],
+    /// Its scores are probabilities, not numbers of their own kind (a regression's).
+    pub classifies: bool,
+}
+
+/// The rules that need the package: token budget, window overlap, labels.
+pub fn check_against_model(settings: &Settings, model: ModelFacts<'_>) -> Vec<Problem> {
+    let ModelFacts { max_length, labels, classifies } = model;
     let mut found = Vec::new();
     let asked = settings.model.max_length.map_or(max_length, |max| max.get());
     if asked > max_length {
@@ -123,8 +144,34 @@ pub fn check_against_model(settings: &Settings, max_length: usize) -> Vec<Proble
             Problem::error("model.max_length", what).hint(format!("at most {max_length}, or leave it out")),
         );
     }
-    if settings.batch.max_tokens.get() < asked.min(max_length) {
-        found.push(too_few_tokens(asked.min(max_length)));
+    let window = asked.min(max_length);
+    if settings.batch.max_tokens.get() < window {
+        found.push(too_few_tokens(window));
+    }
+    if let LongText::Windows(windows) = settings.input.long_text
+        && windows.stride > window / 2
+    {
+        let what = format!("is more than half a window of {window} tokens");
+        found.push(Problem::error("input.stride", what).hint(format!("at most {}", window / 2)));
+    }
+    let uncertain = settings.output.uncertain.as_ref();
+    if let Some(uncertain) = uncertain {
+        if !classifies {
+            let what =
+                "is for scores from 0 to 1, and this package's are numbers of their own (a regression)";
+            found.push(Problem::error("output.below", what).hint("leave it out"));
+        }
+        if labels.contains(&uncertain.label) {
+            let what = "is a label of the package: nobody could tell the two apart";
+            found.push(Problem::error("output.uncertain_label", what).hint("another word"));
+        }
+    }
+    for label in settings.output.route.keys() {
+        if !labels.contains(label) && uncertain.is_none_or(|u| u.label != *label) {
+            let what = "is no label of the package: nothing would go there";
+            let hint = format!("its labels: {}", labels.join(", "));
+            found.push(Problem::error(route(label), what).hint(hint));
+        }
     }
     found
 }

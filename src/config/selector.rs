@@ -28,7 +28,8 @@ pub(super) fn parse(text: &str) -> Result<TextSelector, SelectorError> {
     }
 }
 
-fn pointer(text: &str) -> Result<String, SelectorError> {
+/// A single pointer.
+pub(super) fn pointer(text: &str) -> Result<String, SelectorError> {
     if !text.starts_with('/') {
         return Err(SelectorError::NotAPointer);
     }

@@ -48,6 +48,16 @@ schema!(ByteSize, {
 pub(super) struct Count(pub(super) u32);
 schema!(Count, { "type": "integer", "title": "a whole number from 1", "minimum": 1, "maximum": 1_000_000 });
 
+/// A whole number from 0.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+pub(super) struct Whole(pub(super) u32);
+schema!(Whole, { "type": "integer", "title": "a whole number from 0", "minimum": 0, "maximum": 1_000_000 });
+
+/// A share or a score.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+pub(super) struct Ratio(pub(super) f64);
+schema!(Ratio, { "type": "number", "title": "a number from 0 to 1", "minimum": 0, "maximum": 1, "examples": [0.6] });
+
 /// `auto`, or how many.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(untagged)]
@@ -143,6 +153,14 @@ pub(super) enum Scalar {
 schema!(Scalar, { "type": ["string", "integer", "number", "boolean"], "title": "text, a number, or true or false" });
 
 impl Scalar {
+    /// As it stands in a JSON document.
+    pub(super) fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Number(number) => number.clone().into(),
+            Self::Bool(bool) => (*bool).into(),
+        }
+    }
     /// As librdkafka and ONNX Runtime read it.
     pub(super) fn text(&self) -> String {
         match self {

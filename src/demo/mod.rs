@@ -13,8 +13,8 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 
 use crate::config::settings::{
-    Batch, DeadLetterTopic, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting, OnGap, Output,
-    OutputMode, OutputPartition, Provider, ProviderKind, Settings, Start, TextSelector,
+    Batch, DeadLetterTopic, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting, Output,
+    OutputMode, Provider, ProviderKind, Settings, TextSelector,
 };
 use crate::fate::Fate;
 use crate::kafka::RunError;
@@ -155,11 +155,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             .into(),
         }),
         input: Input {
-            topics: vec![INPUT.to_owned()],
-            format: Format::Json(TextSelector::Pointer("/text".to_owned())),
-            start: Start::Earliest,
-            on_gap: OnGap::Fail,
             max_text_bytes: at_least_one(64 << 10),
+            ..Input::new(&[INPUT], Format::Json(TextSelector::Pointer("/text".to_owned())))
         },
         model: Model {
             path: model,
@@ -178,14 +175,10 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
         },
         output: Output {
             topic: Some(OUTPUT.to_owned()),
-            mode: OutputMode::Splice,
-            field: "nlp".to_owned(),
             on_existing: OnExisting::Replace,
-            scores: false,
-            partition: OutputPartition::Key,
-            source_headers: false,
+            ..Output::new(OutputMode::Splice)
         },
-        dead_letter: Some(DeadLetterTopic { topic: DEAD.to_owned() }),
+        dead_letter: Some(DeadLetterTopic { topic: DEAD.to_owned(), surge: None }),
         limits: Limits {
             max_in_flight_records: at_least_one(1000),
             max_in_flight_bytes: at_least_one(16 << 20),

@@ -7,17 +7,23 @@ pub use dead_letter::dead_letter_headers;
 
 use std::ops::Range;
 use std::slice;
+use std::sync::Arc;
 
-use crate::config::settings::{Output, OutputMode};
+use crate::config::settings::{Combine, LongText, Output, OutputMode};
+use crate::join::Joined;
 use crate::model::Receipt;
-use crate::model::tasks::Prediction;
-use crate::record::{Emit, Header, Outcome, Record};
-use crate::text::{Document, Place, TokenCount};
-use result::{ResultWriter, quoted};
+use crate::model::tasks::{Activation, Prediction, classify_windows};
+use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage};
+use crate::text::{Amount, Document, Place};
+use result::{ReadOf, ResultWriter, quoted};
 
-/// Writes results as one pipeline's `output:` says.
+/// Writes results as one pipeline says.
 pub struct Enricher {
+    activation: Activation,
+    combine: Combine,
     write: ResultWriter,
+    /// Other topics than the pipeline's, by label.
+    routes: Vec<(String, Arc<str>)>,
     field: String,
     /// `"field":`, escaped.
     key: String,
@@ -27,9 +33,25 @@ pub struct Enricher {
 
 impl Enricher {
     /// For one pipeline and the model that really runs; `labels` in order of index.
-    pub fn new(output: &Output, labels: &[String], receipt: &Receipt) -> Self {
+    pub fn new(
+        long_text: LongText,
+        output: &Output,
+        labels: &[String],
+        activation: Activation,
+        receipt: &Receipt,
+    ) -> Self {
         Self {
-            write: ResultWriter::new(labels, receipt, output.scores),
+            activation,
+            combine: match long_text {
+                LongText::Windows(windows) => windows.combine,
+                LongText::Truncate | LongText::DeadLetter => Combine::First,
+            },
+            write: ResultWriter::new(labels, receipt, output.scores, output.uncertain.clone()),
+            routes: output
+                .route
+                .iter()
+                .map(|(label, topic)| (label.clone(), topic.as_str().into()))
+                .collect(),
             field: output.field.clone(),
             key: format!("{}:", quoted(&output.field)),
             mode: output.mode,
@@ -37,13 +59,43 @@ impl Enricher {
         }
     }
 
+    /// What becomes of a document whose parts are all answered.
+    pub fn outcome(&self, joined: Joined) -> Outcome {
+        let Joined { head, answers } = joined;
+        let mut windows = Vec::with_capacity(answers.len());
+        let mut failed = None;
+        for (answer, weight) in &answers {
+            match answer {
+                Ok(output) => windows.push((output.logits.as_slice(), *weight)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let letter = |reason, message| DeadLetter { reason, message, stage: Stage::Infer };
+        let letter = match failed {
+            Some(error) => letter(Reason::InferenceFailed, error.to_string()),
+            None => match classify_windows(&windows, self.activation, self.combine) {
+                Some(prediction) => {
+                    return self.enrich(head.document, head.amount, answers.len(), &prediction);
+                }
+                None => letter(Reason::NonFiniteOutput, "the model answered with NaN or infinity".to_owned()),
+            },
+        };
+        Outcome::DeadLetter { record: head.document.record, letter }
+    }
+
     /// The enriched record: always [`Outcome::Enriched`]. The record's own bytes go into the new
     /// value as they are; what is added is described in `result`.
-    pub fn enrich(&self, document: Document, tokens: TokenCount, prediction: &Prediction) -> Outcome {
+    fn enrich(&self, document: Document, amount: Amount, windows: usize, prediction: &Prediction) -> Outcome {
         let Document { record, text, text_bytes_seen, place } = document;
-        let result = self.write.json(prediction, tokens, text.len(), text_bytes_seen);
-        let label = self.write.label(prediction.best);
+        let read = ReadOf {
+            tokens: amount.tokens,
+            windows: (windows, amount.windows),
+            bytes: (text.len(), text_bytes_seen),
+        };
+        let result = self.write.json(prediction, &read);
         let score = prediction.scores.get(prediction.best).copied().unwrap_or(f32::NAN);
+        let label = self.write.label(prediction.best, score);
+        let topic = self.routes.iter().find(|(of, _)| *of == label).map(|(_, topic)| topic.clone());
         let mut headers = Vec::new();
         let old = record.value.as_deref().unwrap_or_default();
         let value = match place {
@@ -66,8 +118,8 @@ impl Enricher {
         if self.source_headers {
             headers.extend(source_headers(&record));
         }
-        let timestamp = record.timestamp;
-        Outcome::Enriched { record, emit: Emit { value, headers, timestamp, label, score, tokens } }
+        let (timestamp, tokens) = (record.timestamp, amount.tokens);
+        Outcome::Enriched { record, emit: Emit { topic, value, headers, timestamp, label, score, tokens } }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The result as JSON, the same in every output mode:
 //!
 //! ```json
-//! {"label":"positive","score":0.9987,"scores":{"negative":0.0013,"positive":0.9987},
+//! {"label":"uncertain","score":0.5187,"best":"positive","scores":{"negative":0.4813,"positive":0.5187},
 //!  "model":{"name":"sentiment","digest":"sha256:0123456789abcdef"},"precision":"fp32",
-//!  "provider":"cpu","batch_invariant":false,"tokens":{"used":128,"seen":301},
-//!  "text_bytes":{"used":65536,"seen":90210}}
+//!  "provider":"cpu","batch_invariant":false,"tokens":{"used":1022,"seen":3010},"truncated":true,
+//!  "windows":{"used":2,"seen":6},"text_bytes":{"used":65536,"seen":90210}}
 //! ```
 //!
-//! `scores` is there when asked for, `batch_invariant` when it is false, `text_bytes` when the text
-//! was cut. The digest is cut to 16 hex digits: enough to tell packages apart, 48 bytes less a
-//! record. Scores are the shortest decimals that read back as the same `f32`.
+//! `best` is there when the label is that of an uncertain result, `scores` when asked for,
+//! `batch_invariant` when it is false, `windows` when the text has more than one, `text_bytes` when
+//! the text was cut before it was tokenized. The digest is cut to 16 hex digits: enough to tell
+//! packages apart, 48 bytes less a record. Scores are the shortest decimals that read back as the
+//! same `f32`.
 
+use crate::config::settings::Uncertain;
 use crate::model::Receipt;
 use crate::model::tasks::Prediction;
 use crate::text::TokenCount;
@@ -25,10 +28,20 @@ pub(super) struct ResultWriter {
     /// From `"model"` to the opening brace of the tokens.
     receipt: String,
     scores: bool,
+    uncertain: Option<Uncertain>,
+}
+
+/// How much of a text the model read.
+pub(super) struct ReadOf {
+    pub tokens: TokenCount,
+    /// Used of seen.
+    pub windows: (usize, usize),
+    /// Of the text, used of seen.
+    pub bytes: (usize, usize),
 }
 
 impl ResultWriter {
-    pub fn new(labels: &[String], receipt: &Receipt, scores: bool) -> Self {
+    pub fn new(labels: &[String], receipt: &Receipt, scores: bool, uncertain: Option<Uncertain>) -> Self {
         let digest: String = receipt.digest.chars().take("sha256:".len() + DIGEST_DIGITS).collect();
         let variant = if receipt.batch_invariant { "" } else { r#""batch_invariant":false,"# };
         let receipt = format!(
@@ -38,38 +51,53 @@ impl ResultWriter {
             quoted(&receipt.precision),
             quoted(receipt.provider),
         );
-        Self { labels: labels.to_vec(), receipt, scores }
+        Self { labels: labels.to_vec(), receipt, scores, uncertain }
     }
 
     /// One record's result.
-    pub fn json(
-        &self,
-        prediction: &Prediction,
-        tokens: TokenCount,
-        bytes: usize,
-        bytes_seen: usize,
-    ) -> String {
+    pub fn json(&self, prediction: &Prediction, read: &ReadOf) -> String {
         let score = prediction.scores.get(prediction.best).copied().unwrap_or(f32::NAN);
-        let mut json =
-            format!(r#"{{"label":{},"score":{},"#, quoted(&self.label(prediction.best)), number(score));
+        let (label, best) = (self.label(prediction.best, score), self.name(prediction.best));
+        let mut json = format!(r#"{{"label":{},"score":{},"#, quoted(&label), number(score));
+        if label != best {
+            json += &format!(r#""best":{},"#, quoted(&best));
+        }
         if self.scores {
             let all = prediction.scores.iter().enumerate();
             let all: Vec<String> =
-                all.map(|(i, s)| format!("{}:{}", quoted(&self.label(i)), number(*s))).collect();
+                all.map(|(i, s)| format!("{}:{}", quoted(&self.name(i)), number(*s))).collect();
             json += &format!(r#""scores":{{{}}},"#, all.join(","));
         }
+        let ReadOf { tokens, windows, bytes } = read;
         json += &self.receipt;
         json += &used_of_seen(tokens.used, tokens.seen);
-        if bytes < bytes_seen {
+        json += if tokens.used < tokens.seen || bytes.0 < bytes.1 {
+            r#","truncated":true"#
+        } else {
+            r#","truncated":false"#
+        };
+        if windows.1 > 1 {
+            json += r#","windows":"#;
+            json += &used_of_seen(windows.0, windows.1);
+        }
+        if bytes.0 < bytes.1 {
             json += r#","text_bytes":"#;
-            json += &used_of_seen(bytes, bytes_seen);
+            json += &used_of_seen(bytes.0, bytes.1);
         }
         json.push('}');
         json
     }
 
+    /// What a result with this best label and score is called.
+    pub fn label(&self, best: usize, score: f32) -> String {
+        match &self.uncertain {
+            Some(uncertain) if score < uncertain.below => uncertain.label.clone(),
+            _ => self.name(best),
+        }
+    }
+
     /// As transformers does, an index without a name is `LABEL_` and its number.
-    pub fn label(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> String {
         self.labels.get(index).cloned().unwrap_or_else(|| format!("LABEL_{index}"))
     }
 }

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::config::settings::{Format, Input, OnExisting, OnGap, OutputPartition, Start, TextSelector};
+use crate::batch::Head;
+use crate::config::settings::{Format, Input, OnExisting, TextSelector, Uncertain, Windows};
+use crate::model::{InferError, Output as Logits};
 use crate::record::{Offset, Timestamp};
-use crate::text::{Decoded, Decoder};
+use crate::text::{Decoded, Decoder, TokenCount};
 
 fn labels() -> [String; 3] {
     ["negative", "neutral", "positive"].map(str::to_owned)
@@ -26,25 +28,16 @@ fn receipt(batch_invariant: bool) -> Receipt {
 }
 
 fn output(mode: OutputMode) -> Output {
-    Output {
-        topic: None,
-        mode,
-        field: "nlp".to_owned(),
-        on_existing: OnExisting::Replace,
-        scores: false,
-        partition: OutputPartition::Key,
-        source_headers: false,
-    }
+    Output { on_existing: OnExisting::Replace, ..Output::new(mode) }
+}
+
+fn enricher(output: &Output, batch_invariant: bool) -> Enricher {
+    Enricher::new(LongText::Truncate, output, &labels(), Activation::Softmax, &receipt(batch_invariant))
 }
 
 fn document(output: &Output, format: Format, max_text_bytes: usize, value: &str) -> Document {
-    let input = Input {
-        topics: vec![],
-        format,
-        start: Start::Earliest,
-        on_gap: OnGap::Fail,
-        max_text_bytes: NonZeroUsize::new(max_text_bytes).unwrap(),
-    };
+    let max_text_bytes = NonZeroUsize::new(max_text_bytes).unwrap();
+    let input = Input { max_text_bytes, ..Input::new(&[], format) };
     let record = Record {
         topic: "reviews".into(),
         partition: 7,
@@ -64,25 +57,25 @@ fn json(pointer: &str) -> Format {
     Format::Json(TextSelector::Pointer(pointer.to_owned()))
 }
 
-const COUNT: TokenCount = TokenCount { used: 8, seen: 9 };
+const AMOUNT: Amount = Amount { tokens: TokenCount { used: 8, seen: 9 }, windows: 1 };
 
 fn emit(enricher: &Enricher, document: Document) -> Emit {
     let prediction = Prediction { best: 2, scores: vec![0.1, 0.2, 0.7] };
-    match enricher.enrich(document, COUNT, &prediction) {
+    match enricher.enrich(document, AMOUNT, 1, &prediction) {
         Outcome::Enriched { emit, .. } => emit,
         other => panic!("{other:?}"),
     }
 }
 
 fn enriched(output: &Output, format: Format, value: &str) -> String {
-    let enricher = Enricher::new(output, &labels(), &receipt(true));
+    let enricher = enricher(output, true);
     let emit = emit(&enricher, document(output, format, 1000, value));
     String::from_utf8(emit.value.unwrap()).unwrap()
 }
 
 const RESULT: &str = concat!(
     r#"{"label":"positive","score":0.7,"model":{"name":"our \"model\"","digest":"sha256:0123456789abcdef"},"#,
-    r#""precision":"fp32","provider":"cpu","tokens":{"used":8,"seen":9}}"#
+    r#""precision":"fp32","provider":"cpu","tokens":{"used":8,"seen":9},"truncated":true}"#
 );
 
 #[test]
@@ -98,7 +91,7 @@ fn into_an_object_without_members_there_is_no_comma() {
         place: Place::Insert { brace: 2, comma: false },
         ..document(&output(OutputMode::Envelope), Format::Text, 9, "{ }")
     };
-    let enricher = Enricher::new(&output(OutputMode::Splice), &labels(), &receipt(true));
+    let enricher = enricher(&output(OutputMode::Splice), true);
     let value = emit(&enricher, document).value.unwrap();
     assert_eq!(String::from_utf8(value).unwrap(), format!("{{ \"nlp\":{RESULT}}}"));
 }
@@ -116,7 +109,7 @@ fn an_envelope_holds_the_whole_text() {
         enriched(&output, Format::Text, "a \"b\"\n"),
         format!(r#"{{"text":"a \"b\"\n","nlp":{RESULT}}}"#)
     );
-    let enricher = Enricher::new(&output, &labels(), &receipt(true));
+    let enricher = enricher(&output, true);
     let value = emit(&enricher, document(&output, json("/t"), 4, r#"{"t":"żółw"}"#)).value.unwrap();
     let value: Value = serde_json::from_slice(&value).unwrap();
     assert_eq!(value["text"], "żółw");
@@ -126,7 +119,7 @@ fn an_envelope_holds_the_whole_text() {
 #[test]
 fn headers_leave_the_value_alone() {
     let output = Output { source_headers: true, ..output(OutputMode::Headers) };
-    let enricher = Enricher::new(&output, &labels(), &receipt(true));
+    let enricher = enricher(&output, true);
     let emit = emit(&enricher, document(&output, Format::Text, 99, "x"));
     assert_eq!(emit.value, None);
     let expected = [
@@ -144,7 +137,7 @@ fn headers_leave_the_value_alone() {
 #[test]
 fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
     let output = Output { scores: true, ..output(OutputMode::Splice) };
-    let enricher = Enricher::new(&output, &labels(), &receipt(false));
+    let enricher = enricher(&output, false);
     let value = emit(&enricher, document(&output, json("/t"), 99, r#"{"t":"x"}"#)).value.unwrap();
     let value = String::from_utf8(value).unwrap();
     assert!(value.contains(r#""scores":{"negative":0.1,"neutral":0.2,"positive":0.7},"#), "{value}");
@@ -154,12 +147,81 @@ fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
 
 #[test]
 fn more_scores_than_labels_are_named_as_transformers_names_them() {
-    let writer = ResultWriter::new(&["a".to_owned()], &receipt(true), true);
-    let json = writer.json(&Prediction { best: 1, scores: vec![0.0, -1.5] }, COUNT, 0, 0);
+    let writer = ResultWriter::new(&["a".to_owned()], &receipt(true), true, None);
+    let read = ReadOf { tokens: AMOUNT.tokens, windows: (1, 1), bytes: (0, 0) };
+    let json = writer.json(&Prediction { best: 1, scores: vec![0.0, -1.5] }, &read);
     assert!(
         json.starts_with(r#"{"label":"LABEL_1","score":-1.5,"scores":{"a":0.0,"LABEL_1":-1.5},"#),
         "{json}"
     );
+}
+
+fn joined(answers: Vec<(Result<Logits, InferError>, usize)>, windows: usize) -> Joined {
+    let document = document(&output(OutputMode::Splice), json("/t"), 99, r#"{"t":"x"}"#);
+    let amount = Amount { tokens: TokenCount { used: 40, seen: 90 }, windows };
+    Joined { head: Head { document, amount }, answers }
+}
+
+fn logits(scores: [f32; 3]) -> Result<Logits, InferError> {
+    Ok(Logits { logits: scores.to_vec() })
+}
+
+#[test]
+fn windows_are_weighed_and_receipted() {
+    let windows = Windows { stride: 0, most: NonZeroUsize::new(2).unwrap(), combine: Combine::Mean };
+    let enricher = Enricher::new(
+        LongText::Windows(windows),
+        &output(OutputMode::Splice),
+        &labels(),
+        Activation::Softmax,
+        &receipt(true),
+    );
+    let answers = vec![(logits([0.0, 0.0, 9.0]), 18), (logits([9.0, 0.0, 0.0]), 20)];
+    let Outcome::Enriched { emit, .. } = enricher.outcome(joined(answers, 5)) else { panic!() };
+    assert_eq!(emit.label, "negative", "the longer one weighs more");
+    let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
+    assert_eq!(value["nlp"]["windows"], serde_json::json!({"used": 2, "seen": 5}));
+    assert_eq!(value["nlp"]["tokens"], serde_json::json!({"used": 40, "seen": 90}));
+    assert_eq!(value["nlp"]["truncated"], true);
+}
+
+#[test]
+fn one_window_that_fails_makes_a_dead_letter_of_the_whole() {
+    let enricher = enricher(&output(OutputMode::Splice), true);
+    let failed = || Err(InferError::Run("Gather".into()));
+    for (answer, reason) in
+        [(failed(), Reason::InferenceFailed), (logits([f32::NAN; 3]), Reason::NonFiniteOutput)]
+    {
+        let answers = vec![(logits([0.0; 3]), 1), (answer, 1)];
+        match enricher.outcome(joined(answers, 2)) {
+            Outcome::DeadLetter { letter, .. } => assert_eq!(letter.reason, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_sure_is_called_so_and_each_label_goes_its_way() {
+    let routed = Output {
+        uncertain: Some(Uncertain { below: 0.6, label: "uncertain".to_owned() }),
+        route: [("negative", "urgent"), ("uncertain", "unsure")]
+            .map(|(label, topic)| (label.to_owned(), topic.to_owned()))
+            .into(),
+        ..output(OutputMode::Splice)
+    };
+    let enricher = enricher(&routed, true);
+    for (scores, label, topic, best) in [
+        ([9.0, 0.0, 0.0], "negative", Some("urgent"), None),
+        ([0.0, 0.0, 9.0], "positive", None, None),
+        ([0.0, 0.0, 0.1], "uncertain", Some("unsure"), Some("positive")),
+    ] {
+        let Outcome::Enriched { emit, .. } = enricher.outcome(joined(vec![(logits(scores), 1)], 1)) else {
+            panic!()
+        };
+        assert_eq!((emit.label.as_str(), emit.topic.as_deref()), (label, topic));
+        let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
+        assert_eq!((value["nlp"]["label"].as_str(), value["nlp"]["best"].as_str()), (Some(label), best));
+    }
 }
 
 /// White space that JSON allows.

@@ -6,6 +6,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
+use crate::record::Reason;
 
 /// Why a run ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,20 @@ pub enum RunError {
         topic: String,
         /// librdkafka's `batch.size`.
         batch_bytes: usize,
+    },
+    /// More dead letters than `dead_letter.max_ratio` allows.
+    #[error(
+        "{dead} of the last {window} records are dead letters, more than `dead_letter.max_ratio` allows; {of_it} of them for `{reason}`. Something else is wrong: look with `squeezeflow dead-letters list`, mend it, and start again. The record that was one too many, and all after it, are read again"
+    )]
+    Surge {
+        /// Dead letters among the last records.
+        dead: usize,
+        /// The last records.
+        window: usize,
+        /// The most frequent reason.
+        reason: Reason,
+        /// How many of them have it.
+        of_it: usize,
     },
     /// A stage stopped.
     #[error(transparent)]

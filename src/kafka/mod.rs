@@ -15,6 +15,7 @@
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
+//! | `surge` | so many dead letters that something else is wrong |
 //! | `topic_limits` | how large a message the topics take |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
@@ -32,6 +33,7 @@ mod publish;
 mod rebalance;
 mod source;
 mod start;
+mod surge;
 mod topic_limits;
 mod worker;
 

@@ -1,6 +1,6 @@
 //! Outcomes to the broker: which topic, which partition, and what a refusal means.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
+use super::surge::Surge;
 use super::{headers, topic_limits};
-use crate::config::settings::{Output, OutputPartition};
+use crate::config::settings::{DeadLetterTopic, Output, OutputPartition};
 use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
-use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage};
+use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
 
 /// How long the brokers may take to answer (or to create a topic) at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,9 +37,10 @@ pub(super) struct Publisher {
     source_headers: bool,
     /// The most that several records together may be sent with.
     batch_bytes: usize,
-    /// Of the output topic. Read once: were it to follow a growing topic, records without a key
-    /// would change their partition in the middle of the stream.
-    partitions: i32,
+    /// Of each topic for results. Read once: were they to follow a growing topic, records without a
+    /// key would change their partition in the middle of the stream.
+    partitions: HashMap<String, i32>,
+    surge: Option<Surge>,
     /// Did not fit into librdkafka's queue yet; in order.
     waiting: VecDeque<Arc<InFlight>>,
 }
@@ -49,9 +51,10 @@ impl Publisher {
         config: &ClientConfig,
         servers: &str,
         output: &Output,
-        dead: &str,
+        dead: &DeadLetterTopic,
     ) -> Result<Self, RunError> {
         let topic = output.topic.as_deref().ok_or(RunError::Missing("output.topic"))?;
+        let (surge, dead) = (dead.surge.map(Surge::new), dead.topic.as_str());
         // Filled by `poll` below, on this very thread: a bound would be a dead lock, and there are
         // never more deliveries than records in flight.
         let (sender, deliveries) = unbounded();
@@ -61,12 +64,18 @@ impl Publisher {
         config.set("message.max.bytes", "1000000000");
         let batch_bytes = match config.get("batch.size").and_then(|bytes| bytes.parse().ok()) {
             Some(bytes) => bytes,
-            None => topic_limits::batch_size(&config, &[topic, dead]),
+            None => {
+                let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
+                topic_limits::batch_size(&config, &topics)
+            }
         };
         config.set("batch.size", batch_bytes.to_string());
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
-        let partitions = partitions_of(&producer, servers, topic)?;
+        let mut partitions = HashMap::new();
+        for topic in output.topics() {
+            partitions.insert(topic.to_owned(), partitions_of(&producer, servers, topic)?);
+        }
         partitions_of(&producer, servers, dead)?;
         Ok(Self {
             producer,
@@ -77,21 +86,32 @@ impl Publisher {
             source_headers: output.source_headers,
             batch_bytes,
             partitions,
+            surge,
             waiting: VecDeque::new(),
         })
     }
 
     /// Is there a place in the output for this input partition?
     pub(super) fn check_partition(&self, partition: i32) -> Result<(), RunError> {
-        if self.partition == OutputPartition::Input && partition >= self.partitions {
-            let (topic, have) = (self.output.clone(), self.partitions);
-            return Err(RunError::OutputPartitions { topic, have, partition });
+        if self.partition != OutputPartition::Input {
+            return Ok(());
         }
-        Ok(())
+        match self.partitions.iter().find(|(_, have)| partition >= **have) {
+            Some((topic, have)) => {
+                Err(RunError::OutputPartitions { topic: topic.clone(), have: *have, partition })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Hands one outcome to the producer. Called in order of release.
+    ///
+    /// # Errors
+    /// A refusal; or a surge of dead letters, and then this outcome is not written.
     pub(super) fn publish(&mut self, write: InFlight) -> Result<(), RunError> {
+        if let Some(surge) = &mut self.surge {
+            surge.see(&write.outcome)?;
+        }
         self.waiting.push_back(Arc::new(write));
         self.push()
     }
@@ -134,25 +154,23 @@ impl Publisher {
     fn send(&self, write: &Arc<InFlight>) -> Result<(), RDKafkaErrorCode> {
         let extra;
         let (topic, record, value, added, timestamp, partition) = match &write.outcome {
-            Outcome::Enriched { record, emit: Emit { value, headers, timestamp, .. } } => (
-                &self.output,
-                record,
-                value.as_ref().or(record.value.as_ref()),
-                headers.as_slice(),
-                timestamp.0,
-                self.partition_of(record),
-            ),
+            Outcome::Enriched { record, emit: Emit { value, headers, timestamp, .. } } => {
+                let topic = self.topic_of(&write.outcome);
+                let value = value.as_ref().or(record.value.as_ref());
+                let partition = self.partition_of(topic, record);
+                (topic, record, value, headers.as_slice(), wire(*timestamp), partition)
+            }
             Outcome::PassThrough { record, .. } => {
                 extra = if self.source_headers { source_headers(record).into() } else { Vec::new() };
-                let partition = self.partition_of(record);
-                let (value, timestamp) = (record.value.as_ref(), record.timestamp.0);
-                (&self.output, record, value, extra.as_slice(), timestamp, partition)
+                let (topic, value) = (self.topic_of(&write.outcome), record.value.as_ref());
+                let partition = self.partition_of(topic, record);
+                (topic, record, value, extra.as_slice(), wire(record.timestamp), partition)
             }
             Outcome::DeadLetter { record, letter } => {
                 extra = dead_letter_headers(record, letter);
                 // No timestamp: the time of writing, so that retention does not delete an old
                 // record the moment it arrives.
-                (&self.dead, record, record.value.as_ref(), extra.as_slice(), None, None)
+                (self.dead.as_str(), record, record.value.as_ref(), extra.as_slice(), None, None)
             }
         };
         let all: Vec<&Header> = record.headers.iter().chain(added).collect();
@@ -170,11 +188,14 @@ impl Publisher {
     }
 
     /// `None` leaves it to librdkafka's murmur2 over the key (as Java's clients do).
-    fn partition_of(&self, record: &Record) -> Option<i32> {
+    fn partition_of(&self, topic: &str, record: &Record) -> Option<i32> {
         match self.partition {
             OutputPartition::Input => Some(record.partition),
             OutputPartition::Key if record.key.is_some() => None,
-            OutputPartition::Key => Some(record.partition % self.partitions.max(1)),
+            OutputPartition::Key => {
+                let partitions = self.partitions.get(topic).copied().unwrap_or(1);
+                Some(record.partition % partitions.max(1))
+            }
         }
     }
 
@@ -189,9 +210,10 @@ impl Publisher {
         let Ok(InFlight { ticket, outcome, stamps, settled }) = Arc::try_unwrap(write) else {
             return Err(RunError::Panicked);
         };
+        let topic = self.topic_of(&outcome).to_owned();
         let outcome = match outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
-                let message = format!("the record is larger than topic `{}` takes", self.output);
+                let message = format!("the record is larger than topic `{topic}` takes");
                 let letter = DeadLetter { reason: Reason::OutputTooLarge, message, stage: Stage::Publish };
                 Outcome::DeadLetter { record, letter }
             }
@@ -206,9 +228,10 @@ impl Publisher {
         self.publish(InFlight { ticket, outcome, stamps, settled })
     }
 
-    fn topic_of(&self, outcome: &Outcome) -> &str {
+    fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
         match outcome {
             Outcome::DeadLetter { .. } => &self.dead,
+            Outcome::Enriched { emit: Emit { topic: Some(routed), .. }, .. } => routed,
             _ => &self.output,
         }
     }
@@ -219,6 +242,12 @@ impl Publisher {
         }
         RunError::Publish { topic: self.topic_of(&write.outcome).to_owned(), code }
     }
+}
+
+/// As librdkafka takes it: to give none would mean "now", and -1 is written as none. 0 it takes for
+/// none given.
+fn wire(timestamp: Timestamp) -> Option<i64> {
+    Some(timestamp.0.unwrap_or(-1))
 }
 
 /// Bytes of key, value and headers as they were sent; at least those, for a dead letter.
@@ -304,7 +333,7 @@ fn no_broker(servers: &str, source: KafkaError) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Offset, Timestamp};
+    use crate::record::Offset;
 
     #[test]
     fn a_dead_letter_is_cut_step_by_step_and_says_so() {

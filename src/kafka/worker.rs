@@ -90,12 +90,8 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
-    let publisher = Publisher::start(
-        &client::producer_config(kafka),
-        &kafka.bootstrap_servers,
-        &settings.output,
-        &dead.topic,
-    )?;
+    let publisher =
+        Publisher::start(&client::producer_config(kafka), &kafka.bootstrap_servers, &settings.output, dead)?;
     let mut config = client::consumer_config(kafka);
     // Prefetching more than may be in flight is fetching it again: a pause throws it away.
     if !kafka.librdkafka.contains_key("queued.max.messages.kbytes") {

@@ -10,15 +10,15 @@ use super::providers::{self, Attempt};
 use super::session::OrtSession;
 use super::{Infer, InferError, Loaded, ModelError, Receipt, runtime};
 use crate::config::settings;
-use crate::config::settings::Provider;
-use crate::text::{TextTokenizer, TokenCount, Tokens};
+use crate::config::settings::{LongText, Provider};
+use crate::text::{TextTokenizer, Tokens};
 
 /// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
 /// that was asked for, or on the first of `fallback` that works.
 pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     let package = Arc::new(Package::open(&settings.path)?);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
-    let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest)?, longest);
+    let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
     let loader = Loader {
         environment: runtime::environment(settings.library.as_deref())?,
         settings,
@@ -47,12 +47,14 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
 
 /// A plain text, and the longest sequence there can be: what the package says it takes, it takes.
 fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
-    let plain = tokenizer.tokenize("A first text, so that the first record does not wait.").ok();
-    let long = plain.as_ref().filter(|t| !t.ids.is_empty()).map(|tokens| {
-        let ids = tokens.ids.iter().copied().cycle().take(longest).collect();
-        Tokens { ids, count: TokenCount { used: longest, seen: longest } }
+    let plain = tokenizer.tokenize("A first text, so that the first record does not wait.");
+    let mut texts = plain.map(|(sequences, _)| sequences).unwrap_or_default();
+    let long = texts.first().map(|first| {
+        let ids = first.ids.iter().copied().cycle().take(longest).collect();
+        Tokens { ids, of_text: longest }
     });
-    plain.into_iter().chain(long).collect()
+    texts.extend(long);
+    texts
 }
 
 /// Why there is no session: another provider may help, or not.

@@ -17,6 +17,7 @@ use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
 use super::{hashing, tasks};
+use crate::config::ModelFacts;
 
 /// A verified package: what the worker needs to know of it, and the digest that it signs with.
 #[derive(Debug)]
@@ -61,6 +62,15 @@ pub struct FileDigest {
 }
 
 impl Package {
+    /// What the configuration is held against.
+    pub fn facts(&self) -> ModelFacts<'_> {
+        ModelFacts {
+            max_length: self.max_length,
+            labels: &self.labels,
+            classifies: self.activation != tasks::Activation::None,
+        }
+    }
+
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
         let (package, differences) = Self::inspect(dir)?;

@@ -159,14 +159,10 @@ fn fill<T: Element>(buffer: &mut Vec<T>, role: Role, batch: &[&Tokens], width: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::TokenCount;
 
     #[test]
     fn batches_are_padded_on_the_right() {
-        let tokens = |ids: &[u32]| Tokens {
-            ids: ids.to_vec(),
-            count: TokenCount { used: ids.len(), seen: ids.len() },
-        };
+        let tokens = |ids: &[u32]| Tokens { ids: ids.to_vec(), of_text: ids.len() };
         let (long, short) = (tokens(&[5, 6, 7]), tokens(&[8]));
         let batch = [&long, &short];
         let mut buffer = vec![9_i64; 40];

@@ -1,6 +1,7 @@
 //! How a record ends: exactly one of enriched, passed through, dead-lettered.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Header, Record, Timestamp};
 use crate::text::TokenCount;
@@ -35,6 +36,8 @@ pub enum Outcome {
 /// What differs from the original record in an enriched one. The key is always the record's own.
 #[derive(Debug, PartialEq)]
 pub struct Emit {
+    /// Where it goes, if not to the pipeline's output topic (`output.route`).
+    pub topic: Option<Arc<str>>,
     /// The new value; `None`: the record's own bytes, untouched (`mode: headers`).
     pub value: Option<Vec<u8>>,
     /// Added after the record's own headers.
@@ -56,14 +59,36 @@ pub enum PassThrough {
     Tombstone,
     /// `on_existing: keep` and the field was there.
     FieldExists,
+    /// `input.when` does not hold for it.
+    NotSelected,
+    /// `on_missing_text: pass-through` and there is no text, or null.
+    TextMissing,
+    /// `on_empty: pass-through` and the text is empty or white space only.
+    TextEmpty,
+    /// `on_empty: pass-through` and the tokenizer keeps nothing of the text.
+    NoTokens,
 }
 
 impl PassThrough {
+    /// Every one there is, for documentation and metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Tombstone,
+        Self::FieldExists,
+        Self::NotSelected,
+        Self::TextMissing,
+        Self::TextEmpty,
+        Self::NoTokens,
+    ];
+
     /// For the metrics' `reason` label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tombstone => "tombstone",
             Self::FieldExists => "field_exists",
+            Self::NotSelected => "not_selected",
+            Self::TextMissing => "text_missing",
+            Self::TextEmpty => "text_empty",
+            Self::NoTokens => "no_tokens",
         }
     }
 }
@@ -114,7 +139,7 @@ pub enum Reason {
     InvalidJson,
     /// JSON, but not an object at its root, so there is no place for a field.
     NotAnObject,
-    /// The value (raw text) is not UTF-8.
+    /// The value is not UTF-8 (UTF-16, say).
     InvalidUtf8,
     /// First byte 0: framed by a schema registry (Avro, Protobuf, JSON Schema).
     SchemaRegistryFramed,
@@ -124,6 +149,10 @@ pub enum Reason {
     TextNotAString,
     /// No text: empty or white space only.
     TextEmpty,
+    /// `long_text: dead-letter` and the text has more tokens, or bytes, than are read.
+    TextTooLong,
+    /// The tokenizer keeps nothing of the text (control characters, say).
+    NoTokens,
     /// `on_existing: error` and the output field was there.
     FieldExists,
     /// The tokenizer refused the text.
@@ -138,7 +167,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every code there is, for documentation and metrics.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidJson,
         Self::NotAnObject,
         Self::InvalidUtf8,
@@ -146,6 +175,8 @@ impl Reason {
         Self::TextMissing,
         Self::TextNotAString,
         Self::TextEmpty,
+        Self::TextTooLong,
+        Self::NoTokens,
         Self::FieldExists,
         Self::TokenizeFailed,
         Self::InferenceFailed,
@@ -163,6 +194,8 @@ impl Reason {
             Self::TextMissing => "text_missing",
             Self::TextNotAString => "text_not_a_string",
             Self::TextEmpty => "text_empty",
+            Self::TextTooLong => "text_too_long",
+            Self::NoTokens => "no_tokens",
             Self::FieldExists => "field_exists",
             Self::TokenizeFailed => "tokenize_failed",
             Self::InferenceFailed => "inference_failed",

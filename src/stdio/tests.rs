@@ -23,13 +23,7 @@ fn some(n: usize) -> NonZeroUsize {
 fn settings(format: Format, mode: OutputMode) -> Settings {
     Settings {
         kafka: None,
-        input: Input {
-            topics: vec![],
-            format,
-            start: Start::Earliest,
-            on_gap: OnGap::Fail,
-            max_text_bytes: some(1 << 16),
-        },
+        input: Input { max_text_bytes: some(1 << 16), ..Input::new(&[], format) },
         model: Model {
             path: PACKAGE.into(),
             provider: Provider { kind: ProviderKind::Cpu, options: Map::new() },
@@ -40,15 +34,7 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
             max_length: None,
         },
         batch: Batch { max_tokens: some(64), max_size: some(4), max_age: Duration::from_millis(1) },
-        output: Output {
-            topic: None,
-            mode,
-            field: "nlp".to_owned(),
-            on_existing: OnExisting::Keep,
-            scores: false,
-            partition: OutputPartition::Key,
-            source_headers: false,
-        },
+        output: Output { on_existing: OnExisting::Keep, ..Output::new(mode) },
         dead_letter: None,
         limits: Limits {
             max_in_flight_records: some(50),

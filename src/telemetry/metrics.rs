@@ -82,7 +82,7 @@ impl Metrics {
             counter.add(0, &[]);
         }
         on.records_out.add(0, &out("enriched", "none"));
-        for why in [PassThrough::Tombstone, PassThrough::FieldExists] {
+        for why in PassThrough::ALL {
             on.records_out.add(0, &out("passed", why.as_str()));
         }
         for reason in Reason::ALL {

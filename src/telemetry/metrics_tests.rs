@@ -23,6 +23,7 @@ fn record(value: &str) -> Record {
 
 fn enriched(label: &str) -> Outcome {
     let emit = Emit {
+        topic: None,
         value: None,
         headers: vec![],
         timestamp: Timestamp(None),

@@ -3,8 +3,11 @@
 
 use std::ops::Range;
 
+use super::condition::Condition;
 use super::json::{self, JsonError, Kind};
-use crate::config::settings::{Format, Input, OnExisting, Output, OutputMode, TemplatePart, TextSelector};
+use crate::config::settings::{
+    Format, Input, LongText, OnExisting, Output, OutputMode, TemplatePart, TextSelector, WithoutText,
+};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, PassThrough, Reason, Record, Stage};
 
@@ -23,6 +26,11 @@ pub struct Decoder {
     field: String,
     on_existing: OnExisting,
     max_text_bytes: usize,
+    /// `long_text: dead-letter`.
+    refuse_longer: bool,
+    when: Option<Condition>,
+    on_empty: WithoutText,
+    on_missing_text: WithoutText,
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +110,9 @@ pub enum DecodeError {
     /// Neither text nor JSON.
     #[error("the value is not UTF-8 from byte {0} on")]
     InvalidUtf8(usize),
+    /// Every other byte is 0.
+    #[error("the value looks like UTF-16, not UTF-8: transcode it upstream")]
+    Utf16,
     /// Five bytes or more, the first one 0.
     #[error(
         "the value begins like a schema registry's frame (Avro, Protobuf or JSON Schema): unframe it upstream"
@@ -121,6 +132,14 @@ pub enum DecodeError {
     /// Nothing to read.
     #[error("the text is empty")]
     Empty,
+    /// `long_text: dead-letter`.
+    #[error("the text has {seen} bytes, more than the {most} of `input.max_text_bytes`")]
+    TooLong {
+        /// Bytes.
+        seen: usize,
+        /// The setting.
+        most: usize,
+    },
     /// `on_existing: error`.
     #[error("the record has `{0}` already")]
     FieldExists(String),
@@ -145,11 +164,12 @@ impl DecodeError {
         let reason = match self {
             Self::InvalidJson(_) | Self::LoneSurrogate { .. } => Reason::InvalidJson,
             Self::NotAnObject(_) => Reason::NotAnObject,
-            Self::InvalidUtf8(_) => Reason::InvalidUtf8,
+            Self::InvalidUtf8(_) | Self::Utf16 => Reason::InvalidUtf8,
             Self::Framed => Reason::SchemaRegistryFramed,
             Self::Missing(_) => Reason::TextMissing,
             Self::NotAString { .. } => Reason::TextNotAString,
             Self::Empty => Reason::TextEmpty,
+            Self::TooLong { .. } => Reason::TextTooLong,
             Self::FieldExists(_) | Self::FieldRepeated { .. } => Reason::FieldExists,
         };
         DeadLetter { reason, message: self.to_string(), stage: Stage::Decode }
@@ -178,6 +198,10 @@ impl Decoder {
             field: output.field.clone(),
             on_existing: output.on_existing,
             max_text_bytes: input.max_text_bytes.get(),
+            refuse_longer: input.long_text == LongText::DeadLetter,
+            when: input.when.as_ref().map(Condition::new),
+            on_empty: input.on_empty,
+            on_missing_text: input.on_missing_text,
         }
     }
 
@@ -189,12 +213,33 @@ impl Decoder {
                 Ok(Decoded::Document(Document { record, text, text_bytes_seen: seen, place }))
             }
             Ok(Found::Nothing(why)) => Ok(Decoded::PassThrough(record, why)),
-            Err(error) => Err((record, error)),
+            Err(error) => match self.passes(&error) {
+                Some(why) => Ok(Decoded::PassThrough(record, why)),
+                None => Err((record, error)),
+            },
         }
+    }
+
+    /// What the pipeline would rather pass on than dead-letter.
+    fn passes(&self, error: &DecodeError) -> Option<PassThrough> {
+        let (rule, why) = match error {
+            DecodeError::Empty => (self.on_empty, PassThrough::TextEmpty),
+            DecodeError::Missing(_) | DecodeError::NotAString { found: Kind::Null, .. } => {
+                (self.on_missing_text, PassThrough::TextMissing)
+            }
+            _ => return None,
+        };
+        (rule == WithoutText::PassThrough).then_some(why)
     }
 
     fn find(&self, record: &Record) -> Result<Found, DecodeError> {
         let Some(value) = &record.value else { return Ok(Found::Nothing(PassThrough::Tombstone)) };
+        if self.when.as_ref().and_then(|when| when.by_headers(record)) == Some(false) {
+            return Ok(Found::Nothing(PassThrough::NotSelected));
+        }
+        if is_utf16(value) {
+            return Err(DecodeError::Utf16);
+        }
         // A frame is a zero, four bytes of schema id, then the payload. In raw text a leading NUL is
         // no more sensible; shorter values are judged by what they are read as.
         if value.len() >= 5 && value.first() == Some(&0) {
@@ -241,6 +286,11 @@ impl Decoder {
                 }
             }
         })?;
+        if let Some(when) = &self.when
+            && !when.by_field(json)?
+        {
+            return Ok(Found::Nothing(PassThrough::NotSelected));
+        }
         let kind = Kind::of(json);
         if self.mode == OutputMode::Splice && kind != Kind::Object {
             return Err(DecodeError::NotAnObject(kind));
@@ -300,7 +350,8 @@ impl Decoder {
             OutputMode::Splice => matches!(self.format, DecoderFormat::Text),
             OutputMode::Headers => false,
         };
-        Text { text: String::new(), seen: 0, max: self.max_text_bytes, envelope }
+        let refuse = self.refuse_longer;
+        Text { text: String::new(), seen: 0, max: self.max_text_bytes, refuse, envelope }
     }
 }
 
@@ -309,6 +360,8 @@ struct Text {
     text: String,
     seen: usize,
     max: usize,
+    /// More than `max` is refused, not cut.
+    refuse: bool,
     /// The output repeats the text: the whole of it is needed.
     envelope: bool,
 }
@@ -326,7 +379,10 @@ impl Text {
     }
 
     fn finish(self, empty: bool, place: Place) -> Result<Found, DecodeError> {
-        let Self { mut text, seen, max, envelope } = self;
+        let Self { mut text, seen, max, refuse, envelope } = self;
+        if refuse && seen > max {
+            return Err(DecodeError::TooLong { seen, most: max });
+        }
         let whole = (envelope && seen > max).then(|| text.clone());
         if whole.is_some() {
             text.truncate(text.floor_char_boundary(max));
@@ -339,6 +395,20 @@ impl Text {
         let place = if envelope { Place::Envelope { whole } } else { place };
         Ok(Found::Text { text, seen, place })
     }
+}
+
+/// UTF-16 of mostly Latin text or JSON: every other byte is 0. (With a byte order mark or other
+/// scripts it is no valid UTF-8 anyhow.) Big-endian it begins like a schema registry's frame, and
+/// little-endian it is valid UTF-8, full of NULs; neither would be told truly.
+fn is_utf16(value: &[u8]) -> bool {
+    /// Enough to be no accident.
+    const LOOK: usize = 32;
+    let head = value.get(..LOOK.min(value.len() & !1)).unwrap_or_default();
+    if head.len() < 4 {
+        return false;
+    }
+    let all = |offset: usize, zero: bool| head.iter().skip(offset).step_by(2).all(|b| (*b == 0) == zero);
+    all(0, true) && all(1, false) || all(0, false) && all(1, true)
 }
 
 impl Part {

@@ -6,24 +6,15 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::settings::{OnGap, OutputPartition, Start};
+use crate::config::settings::{Subject, Test, When};
 use crate::record::{Header, Offset, Timestamp};
 
 fn input(format: Format, max_text_bytes: usize) -> Input {
-    let max_text_bytes = NonZeroUsize::new(max_text_bytes).unwrap();
-    Input { topics: vec![], format, start: Start::Earliest, on_gap: OnGap::Fail, max_text_bytes }
+    Input { max_text_bytes: NonZeroUsize::new(max_text_bytes).unwrap(), ..Input::new(&[], format) }
 }
 
 fn output(mode: OutputMode, on_existing: OnExisting) -> Output {
-    Output {
-        topic: None,
-        mode,
-        field: "nlp".to_owned(),
-        on_existing,
-        scores: false,
-        partition: OutputPartition::Key,
-        source_headers: false,
-    }
+    Output { on_existing, ..Output::new(mode) }
 }
 
 fn pointer(p: &str) -> Format {
@@ -349,4 +340,53 @@ fn the_documentations_examples() {
             Err((_, error)) => assert_eq!(ends_as, format!("`{}`", error.letter().reason), "{value}"),
         }
     }
+}
+
+#[test]
+fn utf16_is_told_from_a_frame_and_from_broken_json() {
+    let json = r#"{"t":"plain words"}"#;
+    let big: Vec<u8> = json.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let little: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for value in [&big, &little] {
+        let (_, error) = splice("/t").decode(record(value)).unwrap_err();
+        assert_eq!(error, DecodeError::Utf16);
+    }
+    let with_mark = [&[0xff, 0xfe][..], &little].concat();
+    assert_eq!(reason(&splice("/t"), &with_mark), Reason::InvalidUtf8);
+    assert_eq!(reason(&splice("/t"), b"\0\0\0\0\x05{\0}\0"), Reason::SchemaRegistryFramed);
+}
+
+/// What a pipeline would rather pass on than dead-letter.
+#[test]
+fn without_text_it_passes_where_the_pipeline_says_so() {
+    let mut input = input(pointer("/t"), 1000);
+    input.on_empty = WithoutText::PassThrough;
+    let why = |input: &Input, value: &str| {
+        let decoder = Decoder::new(input, &output(OutputMode::Splice, OnExisting::Error));
+        match decoder.decode(record(value.as_bytes())) {
+            Ok(Decoded::PassThrough(record, why)) => {
+                assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+                Ok(why)
+            }
+            Err((_, error)) => Err(error.letter().reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why(&input, r#"{"t":" "}"#), Ok(PassThrough::TextEmpty));
+    assert_eq!(why(&input, "{}"), Err(Reason::TextMissing));
+    input.on_missing_text = WithoutText::PassThrough;
+    assert_eq!(why(&input, "{}"), Ok(PassThrough::TextMissing));
+    assert_eq!(why(&input, r#"{"t":null}"#), Ok(PassThrough::TextMissing));
+    assert_eq!(why(&input, r#"{"t":1}"#), Err(Reason::TextNotAString), "of the wrong type is a mistake");
+    assert_eq!(why(&input, r#"{"t":"x","nlp":1}"#), Err(Reason::FieldExists));
+    input.long_text = LongText::DeadLetter;
+    let long = format!(r#"{{"t":"{}"}}"#, "x".repeat(1001));
+    assert_eq!(why(&input, &long), Err(Reason::TextTooLong));
+    let when = |subject, value: &str| Some(When { subject, test: Test::In(vec![value.into()]) });
+    input.when = when(Subject::Field("/lang".into()), "en");
+    assert_eq!(why(&input, r#"{"lang":"de","nlp":1}"#), Ok(PassThrough::NotSelected));
+    assert_eq!(why(&input, r#"{"lang":"en","t":1}"#), Err(Reason::TextNotAString));
+    assert_eq!(why(&input, r#"{"lang":"de""#), Err(Reason::InvalidJson), "nobody can tell");
+    input.when = when(Subject::Header("lang".into()), "en");
+    assert_eq!(why(&input, "not even JSON"), Ok(PassThrough::NotSelected), "its value is not looked at");
 }

@@ -1,22 +1,22 @@
 //! From a record's bytes to token ids: decoding (finding the text) and tokenizing. Pure, no I/O.
 
+mod condition;
 mod decode;
 mod json;
+mod reader;
 mod tokenize;
 
 pub use decode::{DecodeError, Decoded, Decoder, Document, Place};
-pub use tokenize::{TextTokenizer, TokenCount, TokenizeError, Tokens};
+pub use reader::Reader;
+pub use tokenize::{Amount, TextTokenizer, TokenCount, TokenizeError, Tokens};
 
-use crate::record::Tracked;
-
-/// One token sequence on its way to the model, with the document it came from.
+/// A document and the sequences that the model reads of it: one, or the windows of a long text.
 #[derive(Debug)]
-pub struct Work {
+pub struct Reading {
     /// Where the result belongs.
     pub document: Document,
-    /// What the model reads.
-    pub tokens: Tokens,
+    /// At least one.
+    pub sequences: Vec<Tokens>,
+    /// How much of the text they are.
+    pub amount: Amount,
 }
-
-/// What the text workers hand to the batcher.
-pub type TrackedWork = Tracked<Work>;

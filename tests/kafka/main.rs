@@ -15,4 +15,5 @@ mod harness;
 mod lifecycle;
 mod murmur2;
 mod offsets;
+mod routing;
 mod scale;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use squeezeflow::config::settings::LongText;
 use squeezeflow::model::{Loaded, Package, load, tasks::classify};
-use squeezeflow::text::{TextTokenizer, Tokens};
+use squeezeflow::text::{TextTokenizer, TokenCount, TokenizeError, Tokens};
 
 use super::{here, on_cpu};
 
@@ -27,7 +28,7 @@ struct Subject {
 impl Subject {
     fn new(package: &str) -> Self {
         let loaded = load(&on_cpu(here(package))).unwrap_or_else(|e| panic!("{package}: {e}"));
-        let tokenizer = TextTokenizer::new(&loaded.package, loaded.package.max_length).unwrap();
+        let tokenizer = whole(&loaded.package);
         Self { loaded, tokenizer }
     }
 
@@ -58,11 +59,32 @@ pub fn sha256_of_numbers(numbers: impl Iterator<Item = i64>) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
+fn whole(package: &Package) -> TextTokenizer {
+    limited(package, package.max_length)
+}
+
+fn limited(package: &Package, max_length: usize) -> TextTokenizer {
+    TextTokenizer::new(package, max_length, LongText::Truncate).unwrap()
+}
+
+/// The one sequence of a text. `None` where the tokenizer keeps nothing of it: transformers would
+/// have the model read the special tokens alone.
+pub fn read(tokenizer: &TextTokenizer, text: &str) -> Option<(Tokens, TokenCount)> {
+    match tokenizer.tokenize(text) {
+        Ok((mut sequences, amount)) => {
+            assert_eq!((sequences.len(), amount.windows), (1, 1));
+            Some((sequences.remove(0), amount.tokens))
+        }
+        Err(TokenizeError::NoTokens) => None,
+        Err(error) => panic!("{text:?}: {error}"),
+    }
+}
+
 /// Each package's, with its own length limit.
 pub fn tokenizers() -> impl Iterator<Item = (&'static str, TextTokenizer)> {
     PACKAGES.into_iter().map(|(path, name)| {
         let package = Package::open(&here(path)).unwrap();
-        (name, TextTokenizer::new(&package, package.max_length).unwrap())
+        (name, whole(&package))
     })
 }
 
@@ -76,11 +98,14 @@ fn token_ids_and_counts_are_transformers() {
         let rows = rows(golden);
         assert!(rows.len() > 30, "{golden}");
         for row in rows {
-            let tokens = tokenizer.tokenize(row["text"].as_str().unwrap()).unwrap();
             let id = &row["id"];
-            assert_eq!(tokens.count.seen as u64, row["token_count_seen"], "{golden} {id}: seen");
-            assert_eq!(tokens.count.used as u64, row["token_count_used"], "{golden} {id}: used");
-            assert_eq!(tokens.ids.len(), tokens.count.used, "{golden} {id}");
+            let Some((tokens, count)) = read(&tokenizer, row["text"].as_str().unwrap()) else {
+                assert_eq!(row["token_count_seen"], 2, "{golden} {id}: [CLS] and [SEP]");
+                continue;
+            };
+            assert_eq!(count.seen as u64, row["token_count_seen"], "{golden} {id}: seen");
+            assert_eq!(count.used as u64, row["token_count_used"], "{golden} {id}: used");
+            assert_eq!(tokens.ids.len(), count.used, "{golden} {id}");
             match row.get("input_ids") {
                 Some(ids) => assert_eq!(serde_json::json!(tokens.ids), *ids, "{golden} {id}"),
                 None => assert_eq!(sha256_of_ids(&tokens.ids), row["input_ids_sha256"], "{golden} {id}"),
@@ -94,7 +119,7 @@ fn scores_are_transformers() {
     for (path, golden) in PACKAGES {
         let mut subject = Subject::new(path);
         for row in rows(golden) {
-            let tokens = subject.tokenizer.tokenize(row["text"].as_str().unwrap()).unwrap();
+            let Some((tokens, _)) = read(&subject.tokenizer, row["text"].as_str().unwrap()) else { continue };
             let output = &subject.loaded.sessions[0].infer(&[&tokens]).unwrap()[0];
             let prediction = classify(&output.logits, subject.package().activation).unwrap();
             let labels = &subject.package().labels;
@@ -115,8 +140,9 @@ fn scores_do_not_depend_on_the_company() {
         let mut subject = Subject::new(path);
         assert!(subject.package().batch_invariant, "{golden}");
         let rows = rows(golden);
+        let texts = rows.iter().map(|row| row["text"].as_str().unwrap());
         let mut tokens: Vec<Tokens> =
-            rows.iter().map(|r| subject.tokenizer.tokenize(r["text"].as_str().unwrap()).unwrap()).collect();
+            texts.filter_map(|text| Some(read(&subject.tokenizer, text)?.0)).collect();
         tokens.sort_by_key(|t| t.ids.len());
         let alone: Vec<Vec<f32>> = tokens.iter().flat_map(|t| subject.scores(&[t])).collect();
 
@@ -141,8 +167,7 @@ fn scores_do_not_depend_on_the_company() {
 #[test]
 fn special_tokens_in_a_text_are_text() {
     let package = Package::open(&here("models/sentiment")).unwrap();
-    let tokenizer = TextTokenizer::new(&package, 16).unwrap();
-    let tokens = tokenizer.tokenize("a [SEP] b [MASK] [PAD]").unwrap();
+    let (tokens, _) = read(&limited(&package, 16), "a [SEP] b [MASK] [PAD]").unwrap();
     let (first, middle, last) =
         (tokens.ids[0], &tokens.ids[1..tokens.ids.len() - 1], tokens.ids[tokens.ids.len() - 1]);
     assert_eq!((first, last), (101, 102));
@@ -153,14 +178,15 @@ fn special_tokens_in_a_text_are_text() {
 fn a_limit_cuts_the_text_and_keeps_the_special_tokens() {
     let package = Package::open(&here("models/sentiment")).unwrap();
     let text = "one two three four five six";
-    let whole = TextTokenizer::new(&package, 512).unwrap().tokenize(text).unwrap();
-    let cut = TextTokenizer::new(&package, 5).unwrap().tokenize(text).unwrap();
-    assert_eq!((whole.count.used, whole.count.seen), (8, 8));
-    assert_eq!((cut.count.used, cut.count.seen), (5, 8));
+    let (whole, count) = read(&limited(&package, 512), text).unwrap();
+    assert_eq!((count.used, count.seen), (8, 8));
+    let (cut, count) = read(&limited(&package, 5), text).unwrap();
+    assert_eq!((count.used, count.seen), (5, 8));
     assert_eq!(cut.ids[..4], whole.ids[..4]);
     assert_eq!(cut.ids[4], 102);
-    assert!(TextTokenizer::new(&package, 513).is_err(), "more than the model takes");
-    assert!(TextTokenizer::new(&package, 2).is_err(), "no room for text");
+    let refused = |max_length| TextTokenizer::new(&package, max_length, LongText::Truncate).is_err();
+    assert!(refused(513), "more than the model takes");
+    assert!(refused(2), "no room for text");
 }
 
 /// The same number of right answers on SST-2 dev as the manifest (and the card) claims.
@@ -192,7 +218,7 @@ fn accuracy_on_sst2_is_what_the_card_says() {
         .skip(1)
         .map(|line| {
             let (sentence, label) = line.rsplit_once('\t').unwrap();
-            (subject.tokenizer.tokenize(sentence.trim()).unwrap(), label.parse().unwrap())
+            (read(&subject.tokenizer, sentence.trim()).unwrap().0, label.parse().unwrap())
         })
         .collect();
     assert_eq!(examples.len() as u64, claimed["examples"]);

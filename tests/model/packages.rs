@@ -5,7 +5,7 @@ use std::path::Path;
 use squeezeflow::fate::Fate;
 use squeezeflow::model::tasks::Activation;
 use squeezeflow::model::{Difference, Package, PackageError, load};
-use squeezeflow::text::{TokenCount, Tokens};
+use squeezeflow::text::Tokens;
 
 use super::tiny_onnx::{Graph, write_weights};
 use super::{here, on_cpu};
@@ -38,7 +38,7 @@ fn load_error(dir: &Path) -> String {
 }
 
 fn tokens(ids: &[u32]) -> Tokens {
-    Tokens { ids: ids.to_vec(), count: TokenCount { used: ids.len(), seen: ids.len() } }
+    Tokens { ids: ids.to_vec(), of_text: ids.len() }
 }
 
 #[test]

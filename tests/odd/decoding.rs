@@ -7,16 +7,18 @@ use std::sync::LazyLock;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use squeezeflow::batch::Head;
 use squeezeflow::config::settings::{Format, OnExisting, OutputMode, Settings, TextSelector};
 use squeezeflow::config::{Overrides, load};
 use squeezeflow::enrich::Enricher;
-use squeezeflow::model::Receipt;
-use squeezeflow::model::tasks::Prediction;
+use squeezeflow::join::Joined;
+use squeezeflow::model::tasks::Activation;
+use squeezeflow::model::{Output, Receipt};
 use squeezeflow::record::{Header, Offset, Outcome, Record, Timestamp};
-use squeezeflow::text::{Decoded, Decoder, TokenCount};
+use squeezeflow::text::{Amount, Decoded, Decoder, TokenCount};
 
 /// `input:` and `output:` of each way to read and write. The first byte of a case says which.
-const WAYS: [&str; 10] = [
+const WAYS: [&str; 13] = [
     "input: {topics: [t]}",
     "input: {topics: [t]}\noutput: {on_existing: replace}",
     "input: {topics: [t]}\noutput: {on_existing: keep}",
@@ -27,6 +29,9 @@ const WAYS: [&str; 10] = [
     "input: {topics: [t], format: text}\noutput: {mode: envelope}",
     "input: {topics: [t], format: text, max_text_bytes: 5}\noutput: {mode: headers, on_existing: replace}",
     "input: {topics: [t], text: /nlp, max_text_bytes: 7}\noutput: {on_existing: replace}",
+    "input: {topics: [t], on_empty: pass-through, on_missing_text: pass-through}",
+    "input: {topics: [t], long_text: dead-letter, max_text_bytes: 9, when: {field: /a, not_in: [1, x]}}",
+    "input: {topics: [t], when: {header: h, exists: true}, text: /text/0}\noutput: {below: 0.9}",
 ];
 
 /// One way, ready to be used.
@@ -46,6 +51,7 @@ impl Way {
         std::fs::write(&file, format!("{sections}\nmodel: {{path: x}}\n")).unwrap();
         let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
         let labels = ["negative", "positive"].map(str::to_owned);
+        let long_text = settings.input.long_text;
         let receipt = Receipt {
             model: "m".to_owned(),
             digest: format!("sha256:{}", "0".repeat(64)),
@@ -55,7 +61,7 @@ impl Way {
         };
         Self {
             decoder: Decoder::new(&settings.input, &settings.output),
-            enricher: Enricher::new(&settings.output, &labels, &receipt),
+            enricher: Enricher::new(long_text, &settings.output, &labels, Activation::Softmax, &receipt),
             settings,
         }
     }
@@ -65,7 +71,8 @@ impl Way {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     Enriched,
-    Passed,
+    /// Why: the code.
+    Passed(&'static str),
     /// The reason's code.
     Dead(&'static str),
 }
@@ -87,18 +94,19 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
             assert_says_nothing_of_the_value(&letter.message, value.len());
             End::Dead(letter.reason.as_str())
         }
-        Ok(Decoded::PassThrough(after, _)) => {
+        Ok(Decoded::PassThrough(after, why)) => {
             assert_eq!(after, before, "what passes is as it came");
-            End::Passed
+            End::Passed(why.as_str())
         }
         Ok(Decoded::Document(document)) => {
             assert_eq!(document.record, before, "a document's record is the record");
             assert_text(way, value, &document.text, document.text_bytes_seen);
             let (text, cut) = (document.text.clone(), document.text.len() < document.text_bytes_seen);
-            let prediction = Prediction { best: 1, scores: vec![0.25, 0.75] };
-            let count = TokenCount { used: 3, seen: 4 };
-            let Outcome::Enriched { record, emit } = way.enricher.enrich(document, count, &prediction) else {
-                panic!("a document with a prediction is enriched");
+            let amount = Amount { tokens: TokenCount { used: 4, seen: 4 }, windows: 1 };
+            let answers = vec![(Ok(Output { logits: vec![0.0, 1.0] }), 2)];
+            let joined = Joined { head: Head { document, amount }, answers };
+            let Outcome::Enriched { record, emit } = way.enricher.outcome(joined) else {
+                panic!("a document with an answer is enriched");
             };
             assert_eq!(record, before, "the record stays with its enriched form");
             let added = match way.settings.output.mode {
@@ -110,7 +118,8 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
                 }
             };
             let result: serde_json::Value = serde_json::from_str(&added).unwrap();
-            assert_eq!(result["label"], "positive", "{added}");
+            let label = if way.settings.output.uncertain.is_some() { "uncertain" } else { "positive" };
+            assert_eq!((&result["label"], &result["truncated"]), (&label.into(), &cut.into()), "{added}");
             assert_eq!(result.get("text_bytes").is_some(), cut, "a cut text says so: {added}");
             End::Enriched
         }
@@ -220,7 +229,7 @@ fn range(whole: &str, part: &str) -> Range<usize> {
 
 /// Everything that a message may consist of, besides positions and back-ticks: our words,
 /// serde_json's, and the names that the pipeline file gave.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 44] = [
     "the value is not JSON: ",
     "EOF while parsing a list",
     "EOF while parsing an object",
@@ -254,6 +263,10 @@ const WORDS: [&str; 40] = [
     " is ",
     ", not a string",
     "the text is empty",
+    "the text has ",
+    " bytes, more than the ",
+    " of input.max_text_bytes",
+    "the value looks like UTF-, not UTF-: transcode it upstream",
     "the record has nlp already",
     "nlp occurs  times in one object",
     "/a//text",
@@ -268,7 +281,7 @@ const KINDS: [&str; 6] = ["an object", "an array", "a string", "a number", "a bo
 /// beyond the value's length.
 fn assert_says_nothing_of_the_value(message: &str, length: usize) {
     // Lines, columns and bytes count from 1 or 0; the control characters' range is not a position.
-    let positions = message.replace("\\u0000-\\u001F", "").replace("UTF-8", "");
+    let positions = message.replace("\\u0000-\\u001F", "").replace("UTF-8", "").replace("UTF-16", "");
     let numbers = positions.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
     for number in numbers {
         assert!(number.parse::<usize>().is_ok_and(|n| n <= length + 1), "{number} in: {message}");

@@ -150,7 +150,8 @@ impl Verdict {
         }
         same("timestamp", seen.timestamp == source.timestamp)?;
         match (&source.value, &seen.value) {
-            (None, None) => self.passed += 1,
+            // Tests count how many may.
+            (before, after) if before == after => self.passed += 1,
             (Some(before), Some(after)) => {
                 same("value", without_field(after)? == *before)?;
                 self.enriched += 1;

@@ -208,6 +208,8 @@ impl Sender {
         let mut config = client.config();
         config.set("enable.idempotence", "true").set("partitioner", "murmur2_random").set("linger.ms", "5");
         config.set("queue.buffering.max.messages", "0").set("message.timeout.ms", "120000");
+        // What is too large is for the brokers to say.
+        config.set("message.max.bytes", "100000000").set("batch.size", "900000");
         settings.iter().for_each(|(key, value)| {
             config.set(*key, *value);
         });

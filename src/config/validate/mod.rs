@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::problem::{Problem, Severity};
 use super::settings::{self as to, Settings};
-use super::topics::{self, Subscription};
 use super::values::Check;
-use super::{path, raw, rules, selector, units, words};
+use super::{path, raw, rules, words};
+
+mod records;
 
 /// Settings, with warnings; or no settings, with at least one error. `base` is the folder that
 /// relative paths start from.
@@ -40,10 +41,7 @@ impl Check<'_> {
             kafka: raw.kafka.as_ref().map(|kafka| self.kafka(kafka)),
             input: self.input(&raw.input),
             output: self.output(&raw.output, raw.input.format),
-            dead_letter: raw.dead_letter.as_ref().map(|dead| {
-                self.topic("dead_letter.topic", &dead.topic);
-                to::DeadLetterTopic { topic: dead.topic.clone() }
-            }),
+            dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
             limits: self.limits(&raw.limits, &batch, &model),
             admin: self.admin(&raw.admin),
             log: self.log(&raw.log),
@@ -99,62 +97,6 @@ impl Check<'_> {
         }
     }
 
-    fn input(&mut self, raw: &raw::Input) -> to::Input {
-        for (i, topic) in raw.topics.iter().enumerate() {
-            if let Err(e) = Subscription::parse(topic) {
-                let problem = Problem::error(format!("input.topics[{i}]"), e.to_string());
-                self.found.push(match e {
-                    topics::TopicError::Characters => {
-                        problem.hint("a pattern begins with `^`, such as `^reviews[.].*$`")
-                    }
-                    topics::TopicError::NotPosix => {
-                        problem.hint("write `[0-9]` for `\\d`, `[[:space:]]` for `\\s`, and no `(?…)`")
-                    }
-                    _ => problem,
-                });
-            }
-        }
-        let format = match (raw.format, raw.text.as_deref()) {
-            (raw::Format::Text, None) => to::Format::Text,
-            (raw::Format::Text, Some(_)) => {
-                let problem = Problem::error(
-                    "input.text",
-                    "says where the text is in JSON, but `input.format` is `text`",
-                );
-                self.found
-                    .push(problem.hint("remove it: the whole value is the text").also(&["input.format"]));
-                to::Format::Text
-            }
-            (raw::Format::Json, text) => match selector::parse(text.unwrap_or("/text")) {
-                Ok(selector) => to::Format::Json(selector),
-                Err(e) => {
-                    let problem = Problem::error("input.text", e.to_string());
-                    self.found.push(problem.hint("such as `/text`, or `{/title}. {/body}`"));
-                    to::Format::Text
-                }
-            },
-        };
-        let start = match raw.start.0.as_str() {
-            "earliest" => Some(to::Start::Earliest),
-            "latest" => Some(to::Start::Latest),
-            time => units::timestamp(time).map(to::Start::Timestamp),
-        };
-        if start.is_none() {
-            self.found.push(Problem::error("input.start", "is a day or an hour that does not exist"));
-        }
-        let max_text_bytes = self.size("input.max_text_bytes", &raw.max_text_bytes);
-        to::Input {
-            topics: raw.topics.clone(),
-            format,
-            start: start.unwrap_or(to::Start::Earliest),
-            on_gap: match raw.on_gap {
-                raw::OnGap::Fail => to::OnGap::Fail,
-                raw::OnGap::Earliest => to::OnGap::Earliest,
-            },
-            max_text_bytes,
-        }
-    }
-
     fn model(&mut self, raw: &raw::Model) -> to::Model {
         let provider = self.provider("model.provider", &raw.provider);
         let fallback = raw.fallback.iter().enumerate();
@@ -203,45 +145,6 @@ impl Check<'_> {
             max_tokens: count(raw.max_batch_tokens),
             max_size: count(raw.max_batch_size),
             max_age: self.duration("batch.max_batch_age", &raw.max_batch_age),
-        }
-    }
-
-    fn output(&mut self, raw: &raw::Output, format: raw::Format) -> to::Output {
-        if let Some(topic) = &raw.topic {
-            self.topic("output.topic", topic);
-        }
-        let mode = match (raw.mode, format) {
-            (Some(raw::Mode::Splice), raw::Format::Text) => {
-                let problem = Problem::error(
-                    "output.mode",
-                    "`splice` needs JSON to splice into, but `input.format` is `text`",
-                );
-                self.found.push(problem.hint("write `envelope` or `headers`").also(&["input.format"]));
-                to::OutputMode::Splice
-            }
-            (Some(raw::Mode::Splice), _) | (None, raw::Format::Json) => to::OutputMode::Splice,
-            (Some(raw::Mode::Envelope), _) | (None, raw::Format::Text) => to::OutputMode::Envelope,
-            (Some(raw::Mode::Headers), _) => to::OutputMode::Headers,
-        };
-        if mode == to::OutputMode::Envelope && raw.field == "text" {
-            let problem = Problem::error("output.field", "an envelope has a field `text` already");
-            self.found.push(problem.hint("such as `nlp`").also(&["output.mode", "input.format"]));
-        }
-        to::Output {
-            topic: raw.topic.clone(),
-            mode,
-            field: raw.field.clone(),
-            on_existing: match raw.on_existing {
-                raw::OnExisting::Replace => to::OnExisting::Replace,
-                raw::OnExisting::Keep => to::OnExisting::Keep,
-                raw::OnExisting::Error => to::OnExisting::Error,
-            },
-            scores: raw.scores,
-            partition: match raw.partition {
-                raw::Partition::Key => to::OutputPartition::Key,
-                raw::Partition::Input => to::OutputPartition::Input,
-            },
-            source_headers: raw.source_headers,
         }
     }
 

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use super::Secret;
 
+mod records;
+
+pub use records::*;
+
 /// One pipeline, ready to be built.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -93,68 +97,6 @@ pub enum SaslMechanism {
     ScramSha512,
 }
 
-/// The input topics and the text in their records.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// Names, or regular expressions that begin with `^`.
-    pub topics: Vec<String>,
-    /// How a value is read.
-    pub format: Format,
-    /// Where a consumer group that has never committed begins.
-    pub start: Start,
-    /// What to do when the committed offset is no longer there.
-    pub on_gap: OnGap,
-    /// Longer texts are cut here before they are tokenized (and the receipts say so). Bytes.
-    pub max_text_bytes: NonZeroUsize,
-}
-
-/// How a record's value is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// The whole value is the text, in UTF-8.
-    Text,
-    /// A JSON object with the text in it.
-    Json(TextSelector),
-}
-
-/// Where the text is in a JSON object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TextSelector {
-    /// A JSON pointer (RFC 6901), such as `/review/text`.
-    Pointer(String),
-    /// Literal pieces and JSON pointers in turn, from `"{/title}. {/body}"`.
-    Template(Vec<TemplatePart>),
-}
-
-/// A piece of a text template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TemplatePart {
-    /// As written.
-    Literal(String),
-    /// A JSON pointer.
-    Pointer(String),
-}
-
-/// Where a new consumer group begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// With the oldest record there is.
-    Earliest,
-    /// With what comes after the first start. Partitions added later begin at their beginning.
-    Latest,
-    /// With the first record of at least this timestamp (milliseconds since the Unix epoch).
-    Timestamp(i64),
-}
-
-/// A committed offset that retention has deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGap {
-    /// Stop, and say which records are gone.
-    Fail,
-    /// Go on with the oldest record there is; logged and counted.
-    Earliest,
-}
-
 /// The model and its sessions.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -214,63 +156,6 @@ pub struct Batch {
     pub max_size: NonZeroUsize,
     /// How long the oldest text may wait for company while a session is free.
     pub max_age: Duration,
-}
-
-/// What is written.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// The output topic; `None` where a pipeline is only used with `tag`.
-    pub topic: Option<String>,
-    /// In which shape.
-    pub mode: OutputMode,
-    /// Name of the JSON field, or prefix of the headers.
-    pub field: String,
-    /// When the record has that field already.
-    pub on_existing: OnExisting,
-    /// Give every label's score, not only the best one's.
-    pub scores: bool,
-    /// Which partition of the output topic.
-    pub partition: OutputPartition,
-    /// Add headers that name the source topic, partition and offset.
-    pub source_headers: bool,
-}
-
-/// Shape of an enriched record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputMode {
-    /// The original JSON object with one field added; all other bytes untouched.
-    Splice,
-    /// `{"text": …, "<field>": …}`.
-    Envelope,
-    /// The value untouched, the result in headers.
-    Headers,
-}
-
-/// What to do with a record that has the output field already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnExisting {
-    /// Infer and replace its value.
-    Replace,
-    /// Pass the record through as it is.
-    Keep,
-    /// Dead letter, reason `field_exists`.
-    Error,
-}
-
-/// How a record's output partition is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputPartition {
-    /// By the key, as Java's clients do (murmur2); without a key as the input partition, modulo.
-    Key,
-    /// The input record's partition number.
-    Input,
-}
-
-/// The dead-letter topic.
-#[derive(Debug, Clone)]
-pub struct DeadLetterTopic {
-    /// Its name.
-    pub topic: String,
 }
 
 /// Bounds of memory and time.

@@ -1,0 +1,202 @@
+//! A pipeline file as it is written: the shape that serde reads and that the JSON Schema is made
+//! of. Doc comments here are what `squeezeflow schema` and docs/CONFIGURATION.md say, so they speak
+//! to the user. Nothing outside `config/` sees these types; [`super::Settings`] is what comes of them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod records;
+
+pub(in crate::config) use records::*;
+
+use super::defaults;
+use super::words::{ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
+
+/// A squeezeflow pipeline.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Pipeline {
+    /// The cluster. Needed by `run`, not by `tag`.
+    pub(in crate::config) kafka: Option<Kafka>,
+    /// What is read, and where in it the text is.
+    pub(in crate::config) input: Input,
+    /// The model package and what it runs on.
+    pub(in crate::config) model: Model,
+    /// How texts are put together for the model.
+    #[serde(default)]
+    pub(in crate::config) batch: Batch,
+    /// What is written.
+    #[serde(default)]
+    pub(in crate::config) output: Output,
+    /// Where records go that cannot be enriched. Needed by `run`, not by `tag`.
+    pub(in crate::config) dead_letter: Option<DeadLetter>,
+    /// Bounds of memory and time.
+    #[serde(default)]
+    pub(in crate::config) limits: Limits,
+    /// The one address for metrics and health probes.
+    #[serde(default)]
+    pub(in crate::config) admin: Admin,
+    /// How the worker logs.
+    #[serde(default)]
+    pub(in crate::config) log: Log,
+}
+
+/// The Kafka client.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Kafka {
+    /// Brokers to ask first, as `host:port`, separated by commas.
+    #[schemars(length(min = 1), example = &"localhost:9092")]
+    pub(in crate::config) bootstrap_servers: String,
+    /// Consumer group. Workers with the same group share the partitions.
+    #[schemars(length(min = 1), example = &"sentiment")]
+    pub(in crate::config) group_id: String,
+    /// Static membership: stable and different for each worker. A restart within `session_timeout` then moves no partition.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) group_instance_id: Option<String>,
+    /// Name of this client in the brokers' logs and quotas.
+    #[serde(default = "defaults::client_id")]
+    #[schemars(length(min = 1))]
+    pub(in crate::config) client_id: String,
+    /// TLS to the brokers. Absent: none. `{}`: with the system's authorities.
+    pub(in crate::config) tls: Option<Tls>,
+    /// Authentication by SASL. Absent: none.
+    pub(in crate::config) sasl: Option<Sasl>,
+    /// After this long without a heartbeat the group gives this worker's partitions to others.
+    #[serde(default = "defaults::session_timeout")]
+    pub(in crate::config) session_timeout: Duration,
+    /// How often the offsets of delivered records are committed.
+    #[serde(default = "defaults::commit_interval")]
+    pub(in crate::config) commit_interval: Duration,
+    /// Further properties of librdkafka, by their own names. Those that the delivery guarantee owns are refused.
+    #[serde(default)]
+    pub(in crate::config) librdkafka: BTreeMap<String, Scalar>,
+}
+
+/// TLS to the brokers. Files are PEM.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Tls {
+    /// Authorities to trust. Absent: the system's.
+    pub(in crate::config) ca_file: Option<String>,
+    /// Client certificate, where the brokers ask for one.
+    pub(in crate::config) certificate_file: Option<String>,
+    /// Key of the client certificate.
+    pub(in crate::config) key_file: Option<String>,
+    /// Password of that key.
+    pub(in crate::config) key_password: Option<Secret>,
+    /// Does the broker's certificate have to be for the broker's name?
+    #[serde(default = "defaults::yes")]
+    pub(in crate::config) verify_hostname: bool,
+}
+
+/// Authentication by SASL.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Sasl {
+    /// How the password is proved.
+    pub(in crate::config) mechanism: SaslMechanism,
+    /// User name.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) username: String,
+    /// Password.
+    pub(in crate::config) password: Secret,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum SaslMechanism {
+    /// as it is, so only over TLS
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// salted challenge
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// salted challenge
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+/// The model package.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Model {
+    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), relative to the pipeline file.
+    #[schemars(length(min = 1), example = &"../models/sentiment")]
+    pub(in crate::config) path: String,
+    /// What to run it on: `cpu`, `cuda`, `tensorrt`, or one of them with options of ONNX Runtime.
+    #[serde(default)]
+    pub(in crate::config) provider: Provider,
+    /// What to run it on if the provider cannot be had, in this order. Empty: then the worker refuses to start.
+    #[serde(default)]
+    pub(in crate::config) fallback: Vec<Provider>,
+    /// Copies that run side by side. `auto`: on the CPU the number of cores divided by `threads`, else 1.
+    #[serde(default)]
+    pub(in crate::config) sessions: Workers,
+    /// CPU threads inside one session. 1 gives the most texts a second; more give a shorter time for one batch.
+    #[serde(default = "defaults::one")]
+    pub(in crate::config) threads: Count,
+    /// The ONNX Runtime library. Absent: `ORT_DYLIB_PATH`, or beside the program.
+    pub(in crate::config) library: Option<String>,
+    /// Longest sequence in tokens, special tokens included. Absent: the package's own maximum.
+    pub(in crate::config) max_length: Option<Count>,
+}
+
+/// How texts are put together for the model.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Batch {
+    /// Most tokens that are computed for one batch, padding included.
+    pub(in crate::config) max_batch_tokens: Count,
+    /// Most texts in one batch.
+    pub(in crate::config) max_batch_size: Count,
+    /// Longest time that a text waits for company while a session is free.
+    pub(in crate::config) max_batch_age: Duration,
+}
+
+/// Bounds of memory and time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Limits {
+    /// Most records between reading and delivery. Absent: 2000, or what the batches need if that is more.
+    pub(in crate::config) max_in_flight_records: Option<Count>,
+    /// Most bytes of records between reading and delivery.
+    pub(in crate::config) max_in_flight_bytes: ByteSize,
+    /// Threads that decode and tokenize. `auto`: a quarter of the cores, at most 8.
+    pub(in crate::config) text_workers: Workers,
+    /// How long SIGTERM or a rebalance waits for what is in flight. What is not delivered by then is read again.
+    pub(in crate::config) drain_timeout: Duration,
+}
+
+/// The one address for metrics and health probes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Admin {
+    /// Serve `/metrics`, `/live` and `/ready`?
+    pub(in crate::config) enabled: bool,
+    /// Where to listen, as `IP:port`. `0.0.0.0:9464` for every interface.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) address: String,
+}
+
+/// How the worker logs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Log {
+    /// Shape of a line.
+    pub(in crate::config) format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,squeezeflow=debug`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) level: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum LogFormat {
+    /// for people
+    #[default]
+    Human,
+    /// one JSON object a line
+    Json,
+}

@@ -37,7 +37,7 @@ const WAYS: [&str; 13] = [
 /// One way, ready to be used.
 pub struct Way {
     settings: Settings,
-    decoder: Decoder,
+    pub decoder: Decoder,
     enricher: Enricher,
 }
 
@@ -126,7 +126,7 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
     }
 }
 
-fn record(value: &[u8]) -> Record {
+pub fn record(value: &[u8]) -> Record {
     Record {
         topic: "t".into(),
         partition: 3,

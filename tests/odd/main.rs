@@ -5,4 +5,6 @@
 
 mod configuring;
 mod decoding;
+mod json;
+mod memory;
 mod short;

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod configuring;
 mod decoding;
 mod json;
 mod memory;
 mod short;
+mod zoo;

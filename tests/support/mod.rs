@@ -14,6 +14,7 @@
 //! | `scene` | the topics, group and pipeline of one test |
 //! | `feeder` | sends in the background, a little ahead of the output |
 //! | `wait` | wait for conditions, never for time |
+//! | `zoo/` | everything that a stream can carry |
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
@@ -28,6 +29,7 @@ pub mod records;
 pub mod scene;
 pub mod wait;
 pub mod worker;
+pub mod zoo;
 
 use std::path::{Path, PathBuf};
 

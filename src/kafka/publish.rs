@@ -269,11 +269,11 @@ fn cut(record: &mut Record) -> bool {
     const MARK: &str = "__squeezeflow.errors.cut.";
     let mark = |name: &str, what: String| Header::new(format!("{MARK}{name}"), what);
     let is_mark = |h: &Header| h.name.starts_with(MARK.as_bytes());
+    let digest = |whole: &[u8]| Sha256::digest(whole).iter().map(|b| format!("{b:02x}")).collect();
     let value = record.value.as_mut();
     if let Some(value) = value.filter(|v| v.len() > CUT_VALUE) {
-        let digest: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
         record.headers.push(mark("value_length", value.len().to_string()));
-        record.headers.push(mark("value_sha256", digest));
+        record.headers.push(mark("value_sha256", digest(value)));
         value.truncate(CUT_VALUE);
     } else if record.headers.iter().any(|h| !is_mark(h)) {
         let own = record.headers.iter().filter(|h| !is_mark(h)).count();
@@ -281,6 +281,7 @@ fn cut(record: &mut Record) -> bool {
         record.headers.push(mark("headers", own.to_string()));
     } else if let Some(key) = record.key.as_mut().filter(|k| k.len() > CUT_KEY) {
         record.headers.push(mark("key_length", key.len().to_string()));
+        record.headers.push(mark("key_sha256", digest(key)));
         key.truncate(CUT_KEY);
     } else {
         return false;

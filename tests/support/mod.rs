@@ -10,6 +10,7 @@
 //! | `observer` | everything a topic holds, read along while the test runs |
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
 //! | `check` | lost, duplicate, out of order, altered? |
+//! | `raw` | records that no Kafka client would send |
 //! | `records` | records to send |
 //! | `scene` | the topics, group and pipeline of one test |
 //! | `feeder` | sends in the background, a little ahead of the output |
@@ -25,6 +26,7 @@ pub mod feeder;
 pub mod kafka;
 pub mod observer;
 pub mod process;
+pub mod raw;
 pub mod records;
 pub mod scene;
 pub mod wait;

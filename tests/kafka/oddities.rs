@@ -1,0 +1,135 @@
+//! Records whose oddity is not their value: times, header names and sizes that hardly any client sends.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use crate::support::client::Message;
+use crate::support::cluster::Cluster;
+use crate::support::observer::{Seen, read_all, source_of};
+use crate::support::raw::{Raw, send};
+use crate::support::scene::Scene;
+use crate::support::wait::PATIENCE;
+use crate::support::zoo::noise;
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn by_offset(mut all: Vec<Seen>) -> Vec<Seen> {
+    all.sort_by_key(|seen| source_of(seen).2);
+    all
+}
+
+#[test]
+fn odd_times_and_header_names_neither_stop_the_worker_nor_get_lost() {
+    crate::require_kafka!();
+    let scene = Scene::without_topics(Cluster::shared(), "oddities");
+    for topic in [scene.input(), scene.output(), scene.dead()] {
+        scene.client.create_topic(&topic, 1, &[("retention.ms", "-1")]);
+    }
+    let text = |timestamp| Raw {
+        key: Some(b"k".to_vec()),
+        value: Some(b"{\"text\":\"a good film\"}".to_vec()),
+        headers: vec![],
+        timestamp,
+    };
+    let broken = |timestamp| Raw { value: Some(b"{".to_vec()), ..text(timestamp) };
+    let headers = vec![
+        (b"\xff\xfe".to_vec(), Some(b"not text".to_vec())),
+        (b"cut\0here".to_vec(), Some(b"a\0b".to_vec())),
+        (Vec::new(), None),
+        (b"n".to_vec(), Some(Vec::new())),
+    ];
+    let named = Raw { headers, ..text(1) };
+    let tombstone = Raw { value: None, ..text(-1) };
+    let sent = [text(0), text(-1), text(1), broken(0), broken(-1), named, tombstone];
+    let start = now();
+    for record in &sent {
+        send(&scene.client.bootstrap, &scene.input(), 0, record);
+    }
+    let read: Vec<_> = read_all(&scene.client, &[&scene.input()]).iter().map(|s| s.timestamp).collect();
+    let there = [Some(0), None, Some(1), Some(0), None, Some(1), None];
+    assert_eq!(read, there, "they lie in the topic as they were sent");
+
+    let observer = scene.observer();
+    let worker = scene.pipeline.start_ready();
+    observer.wait(sent.len(), PATIENCE);
+    worker.terminate();
+    let out = by_offset(read_all(&scene.client, &[&scene.output()]));
+    let times: Vec<_> = out.iter().map(|seen| (source_of(seen).2, seen.timestamp)).collect();
+    // librdkafka takes 0 for "now": docs/DELIVERY.md, "What is kept".
+    assert!(times[0].1.is_some_and(|t| t >= start), "{times:?}");
+    assert_eq!(times[1..], [(1, None), (2, Some(1)), (5, Some(1)), (6, None)]);
+    assert!(out[..4].iter().all(|seen| seen.json()["nlp"]["label"].is_string()));
+    assert_eq!(out[4].value, None);
+    let names: Vec<_> = out[3].headers[..4].iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+    // A name is a C string to librdkafka; read back, what is not UTF-8 is shown as U+FFFD.
+    let expected: [(&str, Option<&[u8]>); 4] =
+        [("\u{fffd}\u{fffd}", Some(b"not text")), ("cut", Some(b"a\0b")), ("", None), ("n", Some(b""))];
+    assert_eq!(names, expected);
+    let dead = by_offset(read_all(&scene.client, &[&scene.dead()]));
+    let told: Vec<_> = dead.iter().map(|seen| seen.header("__squeezeflow.errors.timestamp")).collect();
+    assert_eq!(told, [Some("0"), Some("-1")]);
+    scene.assert_committed_to_the_end();
+}
+
+fn mark<'a>(letter: &'a Seen, name: &str) -> Option<&'a str> {
+    letter.header(&format!("__squeezeflow.errors.cut.{name}"))
+}
+
+#[test]
+fn what_no_topic_takes_is_cut_step_by_step_and_says_what_the_whole_was() {
+    crate::require_kafka!();
+    let scene = Scene::without_topics(Cluster::shared(), "cut");
+    scene.client.create_topic(&scene.input(), 1, &[]);
+    scene.client.create_topic(&scene.output(), 1, &[("max.message.bytes", "30000")]);
+    scene.client.create_topic(&scene.dead(), 1, &[("max.message.bytes", "30000")]);
+    let value = |size| format!("{{\"text\":\"a good film\",\"pad\":\"{}\"}}", noise(size, 1)).into_bytes();
+    let record = |key: usize, size: usize, header: usize| Message {
+        key: Some(noise(key, 2).into_bytes()),
+        value: Some(value(size)),
+        headers: vec![("a".to_owned(), Some(noise(header, 3).into_bytes())), ("b".to_owned(), None)],
+        ..Message::default()
+    };
+    let sent = [
+        record(9, 9, 9),
+        record(9, 100_000, 9),
+        record(9, 9, 50_000),
+        record(60_000, 9, 9),
+        record(60_000, 100_000, 50_000),
+    ];
+    let observer = scene.observer();
+    let worker = scene.pipeline.start_ready();
+    scene.client.produce(&scene.input(), sent.clone());
+    observer.wait(sent.len(), PATIENCE);
+    worker.terminate();
+
+    assert_eq!(read_all(&scene.client, &[&scene.output()]).len(), 1);
+    let letters = by_offset(read_all(&scene.client, &[&scene.dead()]));
+    let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    for (letter, number) in letters.iter().zip(1..) {
+        let Message { key, value, headers, .. } = &sent[number];
+        let (key, value) = (key.as_deref().unwrap(), value.as_deref().unwrap());
+        assert_eq!(letter.header("__squeezeflow.errors.reason"), Some("output_too_large"));
+        let (cut_value, cut_headers, cut_key) = match number {
+            1 => (true, false, false),
+            2 => (false, true, false),
+            // Step by step: the headers go before the key does.
+            3 => (false, true, true),
+            _ => (true, true, true),
+        };
+        let got = letter.value.as_deref().unwrap();
+        assert_eq!(got, &value[..if cut_value { 16 * 1024 } else { value.len() }]);
+        assert_eq!(mark(letter, "value_length"), cut_value.then(|| value.len().to_string()).as_deref());
+        assert_eq!(mark(letter, "value_sha256"), cut_value.then(|| hex(value)).as_deref());
+        assert_eq!(letter.headers.starts_with(headers), !cut_headers);
+        assert_eq!(mark(letter, "headers"), cut_headers.then_some("2"));
+        let got = letter.key.as_deref().unwrap();
+        assert_eq!(got, &key[..if cut_key { 1024 } else { key.len() }]);
+        assert_eq!(mark(letter, "key_length"), cut_key.then(|| key.len().to_string()).as_deref());
+        assert_eq!(mark(letter, "key_sha256"), cut_key.then(|| hex(key)).as_deref());
+    }
+    assert_eq!(letters.len(), 4);
+    scene.assert_committed_to_the_end();
+}

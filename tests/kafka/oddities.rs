@@ -8,6 +8,7 @@ use crate::support::client::Message;
 use crate::support::cluster::Cluster;
 use crate::support::observer::{Seen, read_all, source_of};
 use crate::support::raw::{Raw, send};
+use crate::support::records::Stream;
 use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 use crate::support::zoo::noise;
@@ -100,15 +101,19 @@ fn what_no_topic_takes_is_cut_step_by_step_and_says_what_the_whole_was() {
         record(60_000, 100_000, 50_000),
     ];
     let observer = scene.observer();
-    let worker = scene.pipeline.start_ready();
+    let plain = serde_json::json!({ "compression.type": "none" });
+    let worker = scene.pipeline.clone().set("kafka.librdkafka", plain).start_ready();
     scene.client.produce(&scene.input(), sent.clone());
-    observer.wait(sent.len(), PATIENCE);
+    // Hardly anything but the frames of headers.
+    let headers = vec![("h".to_owned(), None); 12_000];
+    scene.client.produce(&scene.input(), [Message { headers, ..record(9, 9, 9) }]);
+    observer.wait(sent.len() + 1, PATIENCE);
     worker.terminate();
 
     assert_eq!(read_all(&scene.client, &[&scene.output()]).len(), 1);
     let letters = by_offset(read_all(&scene.client, &[&scene.dead()]));
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-    for (letter, number) in letters.iter().zip(1..) {
+    for (letter, number) in letters[..4].iter().zip(1..) {
         let Message { key, value, headers, .. } = &sent[number];
         let (key, value) = (key.as_deref().unwrap(), value.as_deref().unwrap());
         assert_eq!(letter.header("__squeezeflow.errors.reason"), Some("output_too_large"));
@@ -130,6 +135,56 @@ fn what_no_topic_takes_is_cut_step_by_step_and_says_what_the_whole_was() {
         assert_eq!(mark(letter, "key_length"), cut_key.then(|| key.len().to_string()).as_deref());
         assert_eq!(mark(letter, "key_sha256"), cut_key.then(|| hex(key)).as_deref());
     }
-    assert_eq!(letters.len(), 4);
+    assert_eq!((letters.len(), mark(&letters[4], "headers")), (5, Some("12000")));
+    scene.assert_committed_to_the_end();
+}
+
+/// One such record must not end the worker, start after start.
+#[test]
+fn what_the_output_topics_settings_refuse_is_a_dead_letter_in_its_turn() {
+    crate::require_kafka!();
+    let scene = Scene::without_topics(Cluster::shared(), "refused");
+    let any_time = ("message.timestamp.after.max.ms", "9223372036854775807");
+    scene.client.create_topic(&scene.input(), 1, &[any_time]);
+    let settings = [("cleanup.policy", "compact"), ("message.timestamp.before.max.ms", "86400000")];
+    scene.client.create_topic(&scene.output(), 1, &settings);
+    scene.client.create_topic(&scene.dead(), 1, &[]);
+    let (mut messages, minute) = (Stream::new(5).take(60), 60_000);
+    messages.iter_mut().for_each(|message| message.timestamp = Some(now() - 10 * minute));
+    messages[7].timestamp = Some(now() + 2 * 60 * minute);
+    messages[20].timestamp = Some(now() - 25 * 60 * minute);
+    messages[31].key = None;
+    // A tombstone is no exception.
+    messages[32] = Message { key: None, value: None, ..messages[32].clone() };
+    messages[33].value = Some(b"broken".to_vec());
+    let observer = scene.observer();
+    let worker = scene.pipeline.start_ready();
+    scene.client.produce(&scene.input(), messages);
+    observer.wait(60, PATIENCE);
+    let refused = worker.metric("squeezeflow_records_out_total", "reason=\"output_refused\"");
+    assert_eq!(refused, Some(4.0));
+    worker.terminate();
+    let verdict = scene.verdict();
+    let verdict = verdict.exactly_once();
+    assert_eq!((verdict.enriched, verdict.passed, verdict.dead), (55, 0, 5));
+    let letters = read_all(&scene.client, &[&scene.dead()]);
+    let told: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            let message = letter.header("__squeezeflow.errors.message").unwrap();
+            (
+                source_of(letter).2,
+                message.rsplit(['(', ',']).next().unwrap().trim_matches([' ', ')', '`']).to_owned(),
+            )
+        })
+        .collect();
+    let expected = [
+        (7, "message.timestamp.after.max.ms"),
+        (20, "message.timestamp.before.max.ms"),
+        (31, "and topic `refused.out` is compacted"),
+        (32, "and topic `refused.out` is compacted"),
+    ];
+    assert_eq!(told[..4], expected.map(|(offset, why)| (offset, why.to_owned())));
+    assert_eq!(told[4].0, 33, "in their turn");
     scene.assert_committed_to_the_end();
 }

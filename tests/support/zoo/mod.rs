@@ -21,6 +21,7 @@ use super::client::Message;
 use super::here;
 use super::process::scratch;
 
+#[allow(unused_imports)] // Each test binary uses its own part.
 pub use judge::{Came, judge};
 
 /// One kind of record.

@@ -7,9 +7,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use proptest::prelude::*;
+use squeezeflow::config::settings::LongText;
+use squeezeflow::model::Package;
+use squeezeflow::text::TextTokenizer;
 
 use crate::decoding::{ALL, Way, record};
 use crate::json;
+use crate::support::here;
 
 /// Passes everything on, and counts.
 struct Counting;
@@ -129,5 +133,19 @@ proptest! {
             let used = decoding(way, &value);
             prop_assert!(used <= bound(&value), "{used} bytes for {}", value.len());
         }
+    }
+}
+
+/// What docs/OPERATIONS.md, "Memory", tells of the tokenizer: that is why texts are cut before it.
+#[test]
+fn tokenizing_needs_what_the_documentation_says() {
+    let package = Package::open(&here("models/sentiment")).unwrap();
+    let tokenizer = TextTokenizer::new(&package, package.max_length, LongText::Truncate).unwrap();
+    let times = |piece: &str| {
+        let text = piece.repeat((1 << 17) / piece.len());
+        peak(|| tokenizer.tokenize(&text).is_ok()) / text.len()
+    };
+    for (piece, at_most) in [("The film was not very good, and it was long. ", 130), ("x", 70), ("!", 330)] {
+        assert!(times(piece) <= at_most, "{piece:?}: {} times the text", times(piece));
     }
 }

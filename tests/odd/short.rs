@@ -114,8 +114,14 @@ fn any_bytes_through_decoder_and_enricher() {
         assert!(["tombstone", "no_tokens"].contains(&why) || often(End::Passed(why)), "{why}: {ends:?}");
     }
     for reason in Reason::ALL.map(Reason::as_str) {
-        let elsewhere =
-            ["no_tokens", "tokenize_failed", "inference_failed", "non_finite_output", "output_too_large"];
+        let elsewhere = [
+            "no_tokens",
+            "tokenize_failed",
+            "inference_failed",
+            "non_finite_output",
+            "output_too_large",
+            "output_refused",
+        ];
         assert!(elsewhere.contains(&reason) || often(End::Dead(reason)), "{reason}: {ends:?}");
     }
 }

@@ -228,6 +228,7 @@ impl Worker {
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
                 let Ready { outcome, stamps, settled } = ready;
+                let outcome = self.publisher.unless_refused(outcome);
                 if let Some(surge) = &mut self.surge {
                     surge.see(&outcome)?;
                 }

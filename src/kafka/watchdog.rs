@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::producer::Producer;
 
 use super::assignment::Owned;
 use super::error::RunError;
@@ -16,8 +16,10 @@ use crate::record::NextOffset;
 const QUIET: Duration = Duration::from_secs(10);
 /// Partitions looked at in one turn: each costs a question to its leader.
 const AT_ONCE: usize = 4;
-/// For the leader's answer. No answer is no stall: the leader is away.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// For the leader's answer. No answer is no stall: the leader is away. It is asked through the
+/// producer: on the consumer's own connection the question would stand behind a fetch that waits for
+/// records.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the watchdog knows of one partition.
 #[derive(Debug, Clone, Copy)]
@@ -91,8 +93,10 @@ impl Worker {
             .map(|o| (o.topic.clone(), o.partition, o.position))
             .collect();
         let mut stalled = Vec::new();
+        // The others are looked at when their turn comes.
         for (topic, partition, position) in quiet {
-            let end = self.consumer.fetch_watermarks(&topic, partition, PATIENCE).ok().map(|(_, high)| high);
+            let client = self.publisher.producer().client();
+            let end = client.fetch_watermarks(&topic, partition, PATIENCE).ok().map(|(_, high)| high);
             let Some(owned) = self.assignment.get_mut(&topic, partition) else { continue };
             if owned.watch.look(now, position, owned.fetched, end) == Finding::Stalled {
                 tracing::error!(
@@ -104,6 +108,9 @@ impl Worker {
                 );
                 self.metrics.stalled(&topic, partition);
                 stalled.push((topic, partition, position));
+            }
+            if end.is_none() {
+                break;
             }
         }
         match stalled.is_empty() {

@@ -44,6 +44,12 @@ impl Pipeline {
         self
     }
 
+    /// Sets one value at the top of the file.
+    pub fn set_top(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings[key] = value.into();
+        self
+    }
+
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
         let dir = scratch("worker");
@@ -175,6 +181,15 @@ impl Worker {
     /// Has it not ended?
     pub fn runs(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// Processor time that it has used so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // USER_HZ is 100 on every Linux.
+        ticks / 100.0
     }
 
     /// The most memory that it ever had resident, in bytes.

@@ -27,13 +27,14 @@ mod context;
 pub mod embedded;
 mod ending;
 mod error;
-mod headers;
+pub(crate) mod headers;
 mod publish;
 mod rebalance;
-mod source;
+pub(crate) mod source;
 mod start;
-mod topic_limits;
+pub(crate) mod topic_limits;
 mod worker;
 
 pub use error::RunError;
+pub(crate) use error::consumer_fate;
 pub use worker::{Summary, run};

@@ -12,6 +12,7 @@
 //! | `survey` | counts and samples |
 //! | `replay` | finds the letters and sends them, batch by batch |
 //! | `send` | one transaction: records and markers |
+//! | `verdict` | what an error of a transaction means |
 //! | `ears` | why librdkafka does not get on |
 //! | `error` | what can go wrong |
 
@@ -27,6 +28,7 @@ mod send;
 mod survey;
 mod targets;
 mod time;
+mod verdict;
 
 pub use error::LettersError;
 pub use letter::Letter;

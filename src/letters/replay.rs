@@ -11,14 +11,14 @@ use rdkafka::ClientConfig;
 use super::Progress;
 use super::error::LettersError;
 use super::letter::{Found, Letter, recognise};
-use super::scan::{Source, Spans, up_to};
+use super::scan::{Source, Span, Spans, since, up_to};
 use super::selection::Selection;
-use super::send::{Sender, Sent, TRANSACTION_TIMEOUT, transactional_id};
-use super::survey::{Question, Replayed, Row, Survey, left, survey};
+use super::send::{Sender, TRANSACTION_TIMEOUT, transactional_id};
+use super::survey::{Question, Replayed, Row, Survey, left, markers, survey};
 use super::targets::{Targets, Timestamps};
 use crate::config::Settings;
 use crate::kafka::{client, topic_limits};
-use crate::record::Offset;
+use crate::record::{NextOffset, Offset};
 use crate::shutdown::Shutdown;
 
 /// A transaction has at most so many letters, and so many bytes (one letter may have more).
@@ -69,13 +69,9 @@ impl Order {
     }
 
     fn question<'a>(&'a self, targets: &'a Targets<'a>) -> Question<'a> {
-        Question {
-            selection: &self.selection,
-            targets: Some(targets),
-            replays_since: self.again.unwrap_or(i64::MIN),
-            samples: 0,
-            payload: false,
-        }
+        let replays_since = self.again.unwrap_or(i64::MIN);
+        let (selection, targets) = (&self.selection, Some(targets));
+        Question { selection, targets, replays_since, samples: 0, payload: false }
     }
 }
 
@@ -114,16 +110,19 @@ pub fn replay(
     let mut config = client::transactional_config(kafka, &transactional_id(dead), TRANSACTION_TIMEOUT);
     let (targets, limits_unknown) = targets(settings, &source, &client::base_config(kafka), order);
     set_batch_size(&mut config, &targets);
-    let how = (order.timestamps, order.run());
-    let Some(sender) = Sender::open(&config, dead, how, stop)? else {
-        return Ok(Report { stopped: true, ..Report::default() });
+    let mut work = Work {
+        source: &source,
+        config: &config,
+        order,
+        targets: &targets,
+        looked_at: None,
+        ahead: Spans::new(),
+        done: Replayed::default(),
+        report: Report { limits_unknown, ..Report::default() },
+        stop,
+        watch,
     };
-    let spans = source.spans(&order.selection)?;
-    let (survey, replayed) = survey(&source, &spans, &order.question(&targets), stop, watch)?;
-    let of = survey.total().open();
-    let report = Report { survey, limits_unknown, ..Report::default() };
-    let mut work = Work { sender, report, replayed, batch: Vec::new(), bytes: 0, of, stop, watch };
-    match work.send_all(&source, &spans, &order.selection, &targets) {
+    match work.all() {
         Ok(()) => Ok(Report { stopped: stop.is_requested(), ..work.report }),
         Err(error) => Err(error.after(work.report.replayed)),
     }
@@ -152,70 +151,139 @@ fn set_batch_size(config: &mut ClientConfig, targets: &Targets<'_>) {
 
 /// A replay under way.
 struct Work<'a> {
-    sender: Sender,
+    source: &'a Source,
+    config: &'a ClientConfig,
+    order: &'a Order,
+    targets: &'a Targets<'a>,
+    /// What was read of the topic, to its end as it was then. `None`: nothing yet.
+    looked_at: Option<Spans>,
+    /// Where letters to send may still lie. No further than where the topic ended at first, so that
+    /// what fails again while this one works does not go round and round.
+    ahead: Spans,
+    /// Nothing more is to be done about these: replayed, or found too large.
+    done: Replayed,
     report: Report,
-    replayed: Replayed,
-    batch: Vec<Letter>,
-    bytes: usize,
-    /// Letters to send.
-    of: u64,
     stop: &'a Shutdown,
     watch: &'a mut dyn FnMut(Progress),
 }
 
+/// Letters of one transaction.
+#[derive(Default)]
+struct Batch {
+    letters: Vec<Letter>,
+    bytes: usize,
+}
+
+/// What a transaction leaves of its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    GoOn,
+    Spent,
+}
+
 impl Work<'_> {
-    fn send_all(
-        &mut self,
-        source: &Source,
-        spans: &Spans,
-        selection: &Selection,
-        targets: &Targets<'_>,
-    ) -> Result<(), LettersError> {
-        if self.of == 0 {
-            return Ok(());
-        }
-        let mut reader = source.read(&up_to(spans, selection.to), self.stop)?;
-        while let Some(record) = reader.next()? {
-            let Found::Letter(letter) = recognise(record) else { continue };
-            if !selection.takes(&letter) || left(&letter, &self.replayed, Some(targets)).is_some() {
-                continue;
-            }
-            self.bytes += letter.original.size();
-            self.batch.push(*letter);
-            if self.batch.len() >= BATCH_LETTERS || self.bytes >= BATCH_BYTES {
-                self.send_batch()?;
+    /// Most often in one round. A producer that is spent is replaced by another, which has to look
+    /// at the topic again: somebody else may have replayed in between.
+    fn all(&mut self) -> Result<(), LettersError> {
+        let how = (self.order.timestamps, self.order.run());
+        while !self.stop.is_requested() {
+            let Some(sender) = Sender::open(self.config, self.source.topic(), how, self.stop)? else { break };
+            self.look()?;
+            let done = |work: &Self| work.left_to_do() == 0;
+            if done(self) || self.send_all(&sender)? == After::GoOn || done(self) {
+                break;
             }
         }
-        self.send_batch()
+        Ok(())
     }
 
-    /// In one transaction; what is too large is left behind, and the others are sent without it.
-    fn send_batch(&mut self) -> Result<(), LettersError> {
-        while !self.batch.is_empty() && !self.stop.is_requested() {
-            match self.sender.send(&self.batch, self.stop)? {
-                Sent::Committed => {
-                    for letter in self.batch.drain(..) {
-                        self.replayed.insert_one(letter.partition, letter.offset);
-                        *self.report.sent.entry(Row::of(&letter)).or_default() += 1;
-                        self.report.replayed += 1;
-                    }
-                    (self.watch)(Progress::Replaying { done: self.report.replayed, of: self.of });
-                }
-                Sent::TooLarge(numbers) => {
-                    // From the last on, so that the numbers in front of it stay right.
-                    for number in numbers.into_iter().rev() {
-                        let letter = self.batch.remove(number);
-                        self.report.too_large += 1;
-                        if self.report.too_large_at.len() < MAX_NAMED {
-                            self.report.too_large_at.push((letter.partition, letter.offset));
-                        }
-                    }
-                }
-                Sent::Stopped => break,
+    /// At the whole topic first, later at what has come since.
+    fn look(&mut self) -> Result<(), LettersError> {
+        let spans = self.source.spans(&self.order.selection)?;
+        let question = self.order.question(self.targets);
+        if let Some(before) = &self.looked_at {
+            let newer = since(before, &spans);
+            markers(self.source, &newer, question.replays_since, self.stop, &mut self.done)?;
+        } else {
+            (self.report.survey, self.done) = survey(self.source, &spans, &question, self.stop, self.watch)?;
+            self.ahead = up_to(&spans, self.order.selection.to);
+        }
+        self.looked_at = Some(spans);
+        Ok(())
+    }
+
+    fn left_to_do(&self) -> u64 {
+        let open = self.report.survey.total().open();
+        open.saturating_sub(self.report.replayed + self.report.too_large)
+    }
+
+    fn send_all(&mut self, sender: &Sender) -> Result<After, LettersError> {
+        let meant = std::mem::take(&mut self.ahead);
+        let mut reader = self.source.read(&meant, self.stop)?;
+        let mut batch = Batch::default();
+        while let Some(record) = reader.next()? {
+            let Found::Letter(letter) = recognise(record) else { continue };
+            let goes = self.order.selection.takes(&letter)
+                && left(&letter, &self.done, Some(self.targets)).is_none();
+            if !goes {
+                continue;
+            }
+            // In its turn, and by itself.
+            let large = sender.is_large(&letter);
+            if (large || batch.is_full()) && self.send(sender, &mut batch)? == After::Spent {
+                self.ahead = with(reader.rest(), &letter, &meant);
+                return Ok(After::Spent);
+            }
+            batch.push(*letter);
+            if large && self.send(sender, &mut batch)? == After::Spent {
+                self.ahead = reader.rest();
+                return Ok(After::Spent);
             }
         }
-        self.batch.clear();
-        self.bytes = 0;
-        Ok(())
+        self.send(sender, &mut batch)
+    }
+
+    /// In one transaction.
+    fn send(&mut self, sender: &Sender, batch: &mut Batch) -> Result<After, LettersError> {
+        let Batch { letters, .. } = std::mem::take(batch);
+        if letters.is_empty() || self.stop.is_requested() {
+            return Ok(After::GoOn);
+        }
+        let sent = sender.send(&letters)?;
+        for letter in &letters {
+            self.done.insert_one(letter.partition, letter.offset);
+            if sent.committed {
+                *self.report.sent.entry(Row::of(letter)).or_default() += 1;
+                self.report.replayed += 1;
+            } else {
+                self.report.too_large += 1;
+                if self.report.too_large_at.len() < MAX_NAMED {
+                    self.report.too_large_at.push((letter.partition, letter.offset));
+                }
+            }
+        }
+        let (done, of) = (self.report.replayed, self.report.survey.total().open());
+        (self.watch)(Progress::Replaying { done, of });
+        Ok(if sent.spent { After::Spent } else { After::GoOn })
+    }
+}
+
+/// What is left to read, and this letter of `meant`, which was read already.
+fn with(mut rest: Spans, letter: &Letter, meant: &Spans) -> Spans {
+    if let Some(span) = meant.get(&letter.partition) {
+        let start = NextOffset::new(letter.offset.raw());
+        rest.insert(letter.partition, Span { start, ..*span });
+    }
+    rest
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.letters.len() >= BATCH_LETTERS || self.bytes >= BATCH_BYTES
+    }
+
+    fn push(&mut self, letter: Letter) {
+        self.bytes += letter.original.size();
+        self.letters.push(letter);
     }
 }

@@ -284,6 +284,12 @@ impl Reader<'_> {
         (self.ended + open.sum::<u64>(), self.all)
     }
 
+    /// What lies in front of it.
+    pub(super) fn rest(&self) -> Spans {
+        let rest = |lane: &Lane| Span { start: lane.next, ..lane.span };
+        self.lanes.iter().map(|(partition, lane)| (*partition, rest(lane))).collect()
+    }
+
     fn end(&mut self, partition: i32) {
         let Some(lane) = self.lanes.remove(&partition) else { return };
         self.ended += lane.span.end.raw().abs_diff(lane.span.start.raw());
@@ -307,6 +313,15 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// What has come to `before` since.
+pub(super) fn since(before: &Spans, now: &Spans) -> Spans {
+    let newer = |(partition, span): (&i32, &Span)| {
+        let start = before.get(partition).map_or(span.start, |b| b.end.max(span.start));
+        (start < span.end).then_some((*partition, Span { start, ..*span }))
+    };
+    now.iter().filter_map(newer).collect()
 }
 
 /// The same spans, but not past `last`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::ears::SenderEars;
@@ -14,6 +14,7 @@ use super::letter::Letter;
 use super::marker::{Marker, REPLAYED};
 use super::ranges::Ranges;
 use super::targets::Timestamps;
+use super::verdict::{Verdict, is_purge, judge, refusal};
 use crate::kafka::headers;
 use crate::record::Header;
 use crate::shutdown::Shutdown;
@@ -27,14 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SLICE: Duration = Duration::from_secs(1);
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Delivery reports are polled for in short steps: committing with some on their way waits 100 ms.
-const STEP: Duration = Duration::from_millis(1);
+/// (Not shorter: rdkafka spins in the last millisecond of each.)
+const STEP: Duration = Duration::from_millis(5);
 
 /// The one producer that may replay letters of a topic: by its transactional id, whoever comes
 /// later takes over from whoever was there before.
 pub(super) struct Sender {
     producer: BaseProducer<SenderEars>,
-    failures: Receiver<(usize, RDKafkaErrorCode)>,
-    config: ClientConfig,
+    failures: Receiver<Failure>,
     /// The dead-letter topic.
     dead: String,
     id: String,
@@ -42,20 +43,20 @@ pub(super) struct Sender {
     timestamps: Timestamps,
     /// For the markers.
     run: i64,
-    /// A commit went well, but not smoothly: a part of it may still be on its way, and must not
-    /// meet another transaction.
-    stale: bool,
 }
 
+/// The number that a record was sent with, and what became of it.
+type Failure = (usize, RDKafkaErrorCode);
+
 /// How a transaction ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// All of it is there, for good.
-    Committed,
-    /// Nothing of it: these are larger than their topics take. In order.
-    TooLarge(Vec<usize>),
-    /// Nothing of it: it was asked to stop.
-    Stopped,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// All of it is there, for good; else nothing of it: the one letter in it is larger than its
+    /// topic takes.
+    pub(super) committed: bool,
+    /// This producer must not begin another transaction: something of this one may still be on its
+    /// way, or a record was refused, and librdkafka would go on with the wrong sequence numbers.
+    pub(super) spent: bool,
 }
 
 /// The transactional id for a dead-letter topic.
@@ -72,23 +73,22 @@ impl Sender {
         (timestamps, run): (Timestamps, i64),
         stop: &Shutdown,
     ) -> Result<Option<Self>, LettersError> {
+        // Filled by `poll` on this very thread: a bound would be a dead lock, and there are never
+        // more failures than records in one transaction.
+        let (sender, failures) = unbounded();
+        let producer = config.create_with_context(SenderEars::new(sender)).map_err(LettersError::Client)?;
         let batch_bytes = config.get("batch.size").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-        let (producer, failures) = producer(config)?;
         let (dead, id) = (dead.to_owned(), transactional_id(dead));
-        let config = config.clone();
-        let sender =
-            Self { producer, failures, config, dead, id, batch_bytes, timestamps, run, stale: false };
+        let sender = Self { producer, failures, dead, id, batch_bytes, timestamps, run };
         Ok(sender.begin_epoch(stop)?.then_some(sender))
     }
 
     /// `false`: it was asked to stop.
     fn begin_epoch(&self, stop: &Shutdown) -> Result<bool, LettersError> {
+        const DOING: &str = "beginning the replay";
         let until = Instant::now() + PATIENCE;
         loop {
-            let error = match self.producer.init_transactions(SLICE) {
-                Ok(()) => return Ok(true),
-                Err(error) => error,
-            };
+            let Err(error) = self.producer.init_transactions(SLICE) else { return Ok(true) };
             // Serves the callback that brings the reason.
             self.producer.poll(Duration::ZERO);
             if stop.is_requested() {
@@ -96,65 +96,43 @@ impl Sender {
             }
             match judge(&error) {
                 Verdict::Retry if Instant::now() < until => {}
-                Verdict::Retry => {
-                    let (doing, seconds) = ("beginning the replay", PATIENCE.as_secs());
-                    let reason = format!("{error}, {}", self.producer.context().ears.reason());
-                    return Err(LettersError::Silent { doing, seconds, reason });
-                }
-                Verdict::Abort | Verdict::Other => {
-                    return Err(self
-                        .refused(&error)
-                        .unwrap_or(LettersError::Call { what: "beginning the replay", source: error }));
+                Verdict::Retry => return Err(self.silent(DOING, &format!("{error}, "))),
+                Verdict::Abort | Verdict::Stop => {
+                    let known = self.refusal(error.rdkafka_error_code());
+                    return Err(known.unwrap_or(LettersError::Call { what: DOING, source: error }));
                 }
             }
         }
+    }
+
+    /// Must it have a transaction of its own? It may prove too large, and nothing else shall be lost
+    /// with it.
+    pub(super) fn is_large(&self, letter: &Letter) -> bool {
+        wire_size(letter) >= self.batch_bytes
     }
 
     /// All of these letters and their markers, or nothing.
-    pub(super) fn send(&mut self, letters: &[Letter], stop: &Shutdown) -> Result<Sent, LettersError> {
-        if self.stale {
-            (self.producer, self.failures) = producer(&self.config)?;
-            if !self.begin_epoch(stop)? {
-                return Ok(Sent::Stopped);
-            }
-            self.stale = false;
-        }
+    pub(super) fn send(&self, letters: &[Letter]) -> Result<Sent, LettersError> {
         self.producer.begin_transaction().map_err(|source| {
-            let known = self.fenced().or_else(|| self.refused(&source));
+            let known = self.refusal(source.rdkafka_error_code());
             known.unwrap_or(LettersError::Call { what: "beginning a transaction", source })
         })?;
-        self.produce(letters)?;
-        let failures = self.drain()?;
-        let mut large: Vec<usize> = failures
-            .iter()
-            .filter(|(_, code)| *code == RDKafkaErrorCode::MessageSizeTooLarge)
-            .map(|(number, _)| *number)
-            .collect();
-        if !large.is_empty() {
-            self.abort();
-            large.sort_unstable();
-            return self.too_large(letters, large);
-        }
-        self.commit(letters.len(), failures.first().map(|(_, code)| *code))
-    }
-
-    fn produce(&self, letters: &[Letter]) -> Result<(), LettersError> {
-        let mut marked: BTreeMap<i32, Ranges> = BTreeMap::new();
         for (number, letter) in letters.iter().enumerate() {
-            marked.entry(letter.partition).or_default().insert((letter.offset, letter.offset));
-            self.produce_one(self.record(letter, number))?;
+            self.produce(self.record(letter, number))?;
         }
-        for (number, (partition, offsets)) in (letters.len()..).zip(marked) {
-            let marker = Marker { partition, run: self.run, offsets };
-            let (key, value, header) = (marker.key(), marker.value(), Marker::header());
-            let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.dead, number);
-            record.partition = Some(partition);
-            record.key = Some(&key);
-            record.payload = Some(&value);
-            record.headers = Some(headers::write([&header].into_iter()));
-            self.produce_one(record)?;
+        if let [letter] = letters
+            && self.is_large(letter)
+        {
+            let failures = self.drain()?;
+            if failures.iter().any(|(_, code)| *code == RDKafkaErrorCode::MessageSizeTooLarge) {
+                self.abort();
+                return Ok(Sent { committed: false, spent: true });
+            }
+            self.none(failures, letters)?;
         }
-        Ok(())
+        self.produce_markers(letters)?;
+        self.none(self.drain()?, letters)?;
+        self.commit(letters.len())
     }
 
     /// The record as it was read, and where its letter is.
@@ -172,7 +150,26 @@ impl Sender {
         record
     }
 
-    fn produce_one(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), LettersError> {
+    /// One for each partition of the dead-letter topic, behind its letters.
+    fn produce_markers(&self, letters: &[Letter]) -> Result<(), LettersError> {
+        let mut marked: BTreeMap<i32, Ranges> = BTreeMap::new();
+        for letter in letters {
+            marked.entry(letter.partition).or_default().insert((letter.offset, letter.offset));
+        }
+        for (number, (partition, offsets)) in (letters.len()..).zip(marked) {
+            let marker = Marker { partition, run: self.run, offsets };
+            let (key, value, header) = (marker.key(), marker.value(), Marker::header());
+            let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.dead, number);
+            record.partition = Some(partition);
+            record.key = Some(&key);
+            record.payload = Some(&value);
+            record.headers = Some(headers::write([&header].into_iter()));
+            self.produce(record)?;
+        }
+        Ok(())
+    }
+
+    fn produce(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), LettersError> {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -181,65 +178,83 @@ impl Sender {
                     self.producer.poll(STEP);
                     record = back;
                 }
-                Err((error, _)) => {
-                    self.abort();
-                    return Err(self.aborted(error.rdkafka_error_code()));
-                }
+                Err((error, _)) => return Err(self.give_up(error.rdkafka_error_code())),
             }
         }
     }
 
-    /// Until the fate of every record is known: the failed ones. librdkafka gives up what takes
-    /// longer than the transaction may.
-    fn drain(&self) -> Result<Vec<(usize, RDKafkaErrorCode)>, LettersError> {
+    /// Until every record is delivered, or one has failed: the failed ones. (Others are not waited
+    /// for then: librdkafka may hold on to them until the transaction's time is over.)
+    fn drain(&self) -> Result<Vec<Failure>, LettersError> {
         let until = Instant::now() + PATIENCE;
         while self.producer.in_flight_count() > 0 {
             if Instant::now() > until {
                 self.abort();
-                let (doing, seconds) = ("sending records", PATIENCE.as_secs());
-                let reason = self.producer.context().ears.reason();
-                return Err(LettersError::Silent { doing, seconds, reason });
+                return Err(self.silent("sending records", ""));
             }
             self.producer.poll(STEP);
+            let failures: Vec<_> = self.failures.try_iter().collect();
+            if !failures.is_empty() {
+                return Ok(failures);
+            }
         }
         Ok(self.failures.try_iter().collect())
     }
 
-    fn commit(&mut self, letters: usize, failed: Option<RDKafkaErrorCode>) -> Result<Sent, LettersError> {
+    /// Nothing may have failed.
+    fn none(&self, failures: Vec<Failure>, letters: &[Letter]) -> Result<(), LettersError> {
+        let Some((number, code)) = failures.iter().find(|(_, code)| !is_purge(*code)).or(failures.first())
+        else {
+            return Ok(());
+        };
+        if *code == RDKafkaErrorCode::MessageSizeTooLarge {
+            self.abort();
+            // Small as it is, it was refused for the company that it was sent in.
+            let topic = letters.get(*number).map_or(self.dead.as_str(), |letter| &letter.original.topic);
+            let (topic, batch_bytes) = (topic.to_owned(), self.batch_bytes);
+            return Err(LettersError::BatchTooLarge { topic, batch_bytes });
+        }
+        let code = Some(*code).filter(|code| !is_purge(*code)).or_else(|| self.why_lost());
+        Err(self.give_up(code))
+    }
+
+    /// Why records were taken back: librdkafka tells it to whoever wants to commit. (It commits
+    /// nothing of a transaction in which a record has failed.)
+    fn why_lost(&self) -> Option<RDKafkaErrorCode> {
+        self.producer.commit_transaction(SLICE).err()?.rdkafka_error_code()
+    }
+
+    fn commit(&self, letters: usize) -> Result<Sent, LettersError> {
         let until = Instant::now() + PATIENCE;
         self.producer.context().ears.take_trouble();
         loop {
-            let error = match self.producer.commit_transaction(SLICE) {
-                // Of what failed librdkafka commits nothing; if it did, nobody could tell what is there.
-                Ok(()) if failed.is_some() => {
-                    let reason = "it was committed with records that had failed".to_owned();
-                    return Err(LettersError::InDoubt { letters, reason });
-                }
-                Ok(()) => {
-                    self.producer.poll(Duration::ZERO);
-                    self.stale = self.producer.context().ears.take_trouble();
-                    return Ok(Sent::Committed);
-                }
-                Err(error) => error,
+            let Err(error) = self.producer.commit_transaction(SLICE) else {
+                self.producer.poll(Duration::ZERO);
+                let spent = self.producer.context().ears.take_trouble();
+                return Ok(Sent { committed: true, spent });
             };
             match judge(&error) {
                 Verdict::Retry if Instant::now() < until => {}
-                Verdict::Abort => {
-                    self.abort();
-                    let code = failed.filter(|code| !is_purge(*code)).or(error.rdkafka_error_code());
-                    return Err(self.aborted(code));
-                }
+                Verdict::Abort => return Err(self.give_up(error.rdkafka_error_code())),
                 // Never aborted: it may be committed already.
-                Verdict::Retry | Verdict::Other => {
-                    let known = self.fenced().or_else(|| self.refused(&error));
+                Verdict::Retry | Verdict::Stop => {
                     let reason = format!("{error}, {}", self.producer.context().ears.reason());
+                    let known = self.refusal(error.rdkafka_error_code());
                     return Err(known.unwrap_or(LettersError::InDoubt { letters, reason }));
                 }
             }
         }
     }
 
-    /// Best effort: what is not given up here is given up by the brokers, or by the next replay.
+    /// Aborts, and says why.
+    fn give_up(&self, code: Option<RDKafkaErrorCode>) -> LettersError {
+        self.abort();
+        let aborted = LettersError::Aborted { code: code.unwrap_or(RDKafkaErrorCode::Unknown) };
+        self.refusal(code).unwrap_or(aborted)
+    }
+
+    /// Best effort: what is not given up here is given up by the brokers in their own time, or when
+    /// the next replay begins.
     fn abort(&self) {
         let until = Instant::now() + ABORT_PATIENCE;
         while let Err(error) = self.producer.abort_transaction(SLICE) {
@@ -248,57 +263,21 @@ impl Sender {
                 break;
             }
             // It waits for the reports of what it took back.
-            while self.producer.in_flight_count() > 0 && Instant::now() < until {
-                self.producer.poll(STEP);
-            }
+            self.producer.poll(STEP);
         }
-        self.failures.try_iter().for_each(drop);
     }
 
-    fn too_large(&self, letters: &[Letter], large: Vec<usize>) -> Result<Sent, LettersError> {
-        let batch_bytes = self.batch_bytes;
-        for number in &large {
-            // A marker is small; so is a record that was refused for the company it was sent in.
-            let Some(letter) = letters.get(*number) else {
-                return Err(LettersError::BatchTooLarge { topic: self.dead.clone(), batch_bytes });
-            };
-            if wire_size(letter) < batch_bytes {
-                let topic = letter.original.topic.to_string();
-                return Err(LettersError::BatchTooLarge { topic, batch_bytes });
-            }
-        }
-        Ok(Sent::TooLarge(large))
+    fn silent(&self, doing: &'static str, first: &str) -> LettersError {
+        let reason = format!("{first}{}", self.producer.context().ears.reason());
+        LettersError::Silent { doing, seconds: PATIENCE.as_secs(), reason }
     }
 
-    fn fenced(&self) -> Option<LettersError> {
-        let (code, _) = self.producer.client().fatal_error()?;
-        is_fenced(code).then(|| LettersError::Fenced { dead: self.dead.clone() })
-    }
-
-    /// Fenced or not permitted, if it is that.
-    fn refused(&self, error: &KafkaError) -> Option<LettersError> {
-        use RDKafkaErrorCode as E;
-        let code = error.rdkafka_error_code()?;
-        if is_fenced(code) {
-            return Some(LettersError::Fenced { dead: self.dead.clone() });
-        }
-        let not_permitted = matches!(
-            code,
-            E::TransactionalIdAuthorizationFailed
-                | E::TopicAuthorizationFailed
-                | E::ClusterAuthorizationFailed
-                | E::SaslAuthenticationFailed
-                | E::Authentication
-        );
-        let (dead, id) = (self.dead.clone(), self.id.clone());
-        not_permitted.then_some(LettersError::RefusedWrite { dead, id, code })
-    }
-
-    /// Why a transaction was given up.
-    fn aborted(&self, code: Option<RDKafkaErrorCode>) -> LettersError {
-        let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
-        let known = self.fenced().or_else(|| self.refused(&KafkaError::MessageProduction(code)));
-        known.unwrap_or(LettersError::Aborted { code })
+    /// Who refuses us, if it is that. What made the producer unusable counts for more than what
+    /// came of it.
+    fn refusal(&self, code: Option<RDKafkaErrorCode>) -> Option<LettersError> {
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let codes = fatal.into_iter().chain(code);
+        codes.filter_map(|code| refusal(code, &self.dead, &self.id)).next()
     }
 }
 
@@ -308,45 +287,4 @@ fn wire_size(letter: &Letter) -> usize {
     let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
     let headers = original.headers.iter().map(|h| h.name.len() + bytes(&h.value));
     bytes(&original.key) + bytes(&original.value) + headers.sum::<usize>()
-}
-
-type Failures = Receiver<(usize, RDKafkaErrorCode)>;
-
-fn producer(config: &ClientConfig) -> Result<(BaseProducer<SenderEars>, Failures), LettersError> {
-    // Filled by `poll` on this very thread: a bound would be a dead lock, and there are never more
-    // failures than records in one transaction.
-    let (sender, failures) = unbounded();
-    let producer = config.create_with_context(SenderEars::new(sender)).map_err(LettersError::Client)?;
-    Ok((producer, failures))
-}
-
-/// What an error of a transaction asks for, in librdkafka's own words.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The same call again.
-    Retry,
-    /// The transaction is lost, the producer is not.
-    Abort,
-    Other,
-}
-
-fn judge(error: &KafkaError) -> Verdict {
-    match error {
-        KafkaError::Transaction(e) if e.is_fatal() => Verdict::Other,
-        KafkaError::Transaction(e) if e.txn_requires_abort() => Verdict::Abort,
-        KafkaError::Transaction(e) if e.is_retriable() => Verdict::Retry,
-        // `commit_transaction` waits for delivery reports first.
-        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut) => Verdict::Retry,
-        _ => Verdict::Other,
-    }
-}
-
-fn is_fenced(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as E;
-    matches!(code, E::Fenced | E::ProducerFenced | E::InvalidProducerEpoch)
-}
-
-/// What became of records that were taken back with their transaction.
-fn is_purge(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }

@@ -215,6 +215,25 @@ pub(super) fn survey(
     Ok((survey, replayed))
 }
 
+/// The markers in these spans, added to those that are known.
+pub(super) fn markers(
+    source: &Source,
+    spans: &Spans,
+    replays_since: i64,
+    stop: &Shutdown,
+    known: &mut Replayed,
+) -> Result<(), LettersError> {
+    let mut reader = source.read(spans, stop)?;
+    while let Some(record) = reader.next()? {
+        if let Found::Marker(marker) = recognise(record)
+            && marker.run >= replays_since
+        {
+            known.insert(marker.partition, &marker.offsets);
+        }
+    }
+    Ok(())
+}
+
 fn report(reader: &super::scan::Reader<'_>, watch: &mut dyn FnMut(Progress)) {
     let (done, of) = reader.progress();
     watch(Progress::Reading { done, of });

@@ -12,6 +12,7 @@ mod support;
 mod brokers;
 mod flow;
 mod harness;
+mod letters;
 mod lifecycle;
 mod murmur2;
 mod offsets;

@@ -118,6 +118,10 @@ pub fn reader_config(kafka: &Kafka) -> ClientConfig {
         // The end of a partition is told by an answer without records, which the broker holds back
         // for this long.
         .set("fetch.wait.max.ms", "50")
+        // Fetched batches are unpacked whole: what is fetched of one partition at a time, and not how
+        // large the topic is, says how much memory a reading takes.
+        .set("fetch.message.max.bytes", "262144")
+        .set("queued.max.messages.kbytes", "4096")
         .set("allow.auto.create.topics", "false")
         // Retention may be faster than the reader: what is gone is gone.
         .set("auto.offset.reset", "earliest");

@@ -28,13 +28,17 @@ pub(crate) struct TopicLimits {
 /// for the batch's own frame); librdkafka's default where the cluster does
 /// not say (a topic that is not there yet, or no right to ask).
 pub(super) fn batch_size(config: &ClientConfig, topics: &[&str]) -> usize {
-    match ask(config, topics) {
-        Ok(limits) => batch_size_within(limits.values()),
-        Err(error) => {
-            tracing::warn!(%error, "the cluster does not tell its topics' message size (it needs the right DescribeConfigs on them); assuming the default");
-            DEFAULT
-        }
+    let limits = ask(config, topics).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the cluster was asked for its topics' limits in vain");
+        BTreeMap::new()
+    });
+    for topic in topics.iter().filter(|topic| !limits.contains_key(**topic)) {
+        tracing::warn!(
+            topic,
+            "the cluster does not tell this topic's message size (it needs the right DescribeConfigs); assuming the default"
+        );
     }
+    batch_size_within(limits.values())
 }
 
 /// The same, for limits that are known already.
@@ -58,6 +62,10 @@ pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<BTreeMa
 
 fn limits(resource: &ConfigResource) -> Option<(String, TopicLimits)> {
     let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { return None };
+    // So rdkafka shows that the topic is not there, or that it is not for us to ask.
+    if resource.entries.is_empty() {
+        return None;
+    }
     let value = |name: &str| resource.get(name)?.value.as_deref();
     let deletes = value("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
     let own_time = value("message.timestamp.type") == Some("CreateTime");

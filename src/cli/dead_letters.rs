@@ -254,7 +254,7 @@ impl Bar {
         }
         let target = ProgressDrawTarget::stderr_with_hz(FRAMES_PER_SECOND);
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        match ProgressStyle::with_template("{msg:9} {bar:30} {pos}/{len} {per_sec} eta {eta}") {
+        match ProgressStyle::with_template("{msg:9} {bar:30} {pos}/{len} eta {eta}") {
             Ok(style) => Self(bar.with_style(style)),
             Err(_) => Self(bar),
         }

@@ -65,12 +65,12 @@ pub enum LettersError {
         last: i32,
     },
     /// The cluster says no to reading.
-    #[error("the cluster refuses us: {code}; the user needs READ on `{topic}` and on the group `{group}`")]
+    #[error(
+        "the cluster refuses us: {code}; the user needs READ on `{topic}`, and kafka.sasl and kafka.tls must be right"
+    )]
     Refused {
         /// The dead-letter topic.
         topic: String,
-        /// Named only: it is not joined.
-        group: String,
         /// The broker's word.
         code: RDKafkaErrorCode,
     },
@@ -97,7 +97,7 @@ pub enum LettersError {
     },
     /// A transaction was refused, and given up whole.
     #[error(
-        "the brokers refused a transaction: {code}; nothing of it was replayed. Look at the brokers' log; run it again, and it goes on there"
+        "a transaction did not get through: {code}; nothing of it was replayed. When the brokers are well, run it again, and it goes on there"
     )]
     Aborted {
         /// The broker's word.
@@ -124,9 +124,7 @@ pub enum LettersError {
         reason: String,
     },
     /// Something of the above, after some letters were replayed.
-    #[error(
-        "{source}\n{replayed} letters were replayed before that, and are marked so: run it again, and it goes on after them"
-    )]
+    #[error("{source}\nletters replayed before that, and marked so: {replayed}")]
     After {
         /// How many.
         replayed: u64,

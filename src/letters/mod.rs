@@ -8,24 +8,30 @@
 //! | `selection` | which letters are meant |
 //! | `targets` | where letters may go back to, and why some may not |
 //! | `time` | moments in users' words |
-//! | `scan` | reads the topic from end to end, without a group |
-//! | `survey` | counts and samples |
+//! | `source` | the topic and its cluster; no group is joined |
+//! | `reader` | one reading of it |
+//! | `tally` | counts and samples |
+//! | `survey` | what a reading tells: counts, and what was replayed |
 //! | `replay` | finds the letters and sends them, batch by batch |
 //! | `send` | one transaction: records and markers |
 //! | `verdict` | what an error of a transaction means |
+//! | `client` | a consumer that keeps nobody waiting |
 //! | `ears` | why librdkafka does not get on |
 //! | `error` | what can go wrong |
 
+mod client;
 mod ears;
 mod error;
 mod letter;
 mod marker;
 mod ranges;
+mod reader;
 mod replay;
-mod scan;
 mod selection;
 mod send;
+mod source;
 mod survey;
+mod tally;
 mod targets;
 mod time;
 mod verdict;
@@ -35,12 +41,12 @@ pub use letter::Letter;
 pub use marker::REPLAYED;
 pub use replay::{Order, Report, plan, replay};
 pub use selection::Selection;
-pub use survey::{Count, Row, Sample, Survey};
+pub use tally::{Count, Row, Sample, Survey};
 pub use targets::{Left, Timestamps};
 pub use time::{millis, moment, rfc3339};
 
-use scan::Source;
-use survey::Question;
+use source::Source;
+use tally::Question;
 
 use crate::config::Settings;
 use crate::config::settings::Kafka;

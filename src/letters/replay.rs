@@ -11,10 +11,12 @@ use rdkafka::ClientConfig;
 use super::Progress;
 use super::error::LettersError;
 use super::letter::{Found, Letter, recognise};
-use super::scan::{Source, Span, Spans, since, up_to};
+use super::reader::{Span, Spans, since, up_to};
 use super::selection::Selection;
 use super::send::{Sender, TRANSACTION_TIMEOUT, transactional_id};
-use super::survey::{Question, Replayed, Row, Survey, left, markers, survey};
+use super::source::Source;
+use super::survey::{markers, survey};
+use super::tally::{Question, Replayed, Row, Survey, left};
 use super::targets::{Targets, Timestamps};
 use crate::config::Settings;
 use crate::kafka::{client, topic_limits};
@@ -136,7 +138,7 @@ fn targets<'a>(
     order: &Order,
 ) -> (Targets<'a>, bool) {
     let targets = Targets::find(&settings.input.topics, &source.topics);
-    let names: Vec<&str> = targets.names().chain([source.topic()]).collect();
+    let names: Vec<&str> = targets.names().chain([&*source.topic]).collect();
     let limits = topic_limits::ask(config, &names).unwrap_or_default();
     let unknown = targets.names().any(|topic| !limits.contains_key(topic));
     (targets.within(limits, order.timestamps, order.now), unknown)
@@ -187,7 +189,7 @@ impl Work<'_> {
     fn all(&mut self) -> Result<(), LettersError> {
         let how = (self.order.timestamps, self.order.run());
         while !self.stop.is_requested() {
-            let Some(sender) = Sender::open(self.config, self.source.topic(), how, self.stop)? else { break };
+            let Some(sender) = Sender::open(self.config, &self.source.topic, how, self.stop)? else { break };
             self.look()?;
             let done = |work: &Self| work.left_to_do() == 0;
             if done(self) || self.send_all(&sender)? == After::GoOn || done(self) {

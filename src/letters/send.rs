@@ -30,6 +30,8 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Delivery reports are polled for in short steps: committing with some on their way waits 100 ms.
 /// (Not shorter: rdkafka spins in the last millisecond of each.)
 const STEP: Duration = Duration::from_millis(5);
+/// Long enough to serve all events that are there; a poll of no time serves one.
+const SERVE: Duration = Duration::from_millis(1);
 
 /// The one producer that may replay letters of a topic: by its transactional id, whoever comes
 /// later takes over from whoever was there before.
@@ -90,7 +92,7 @@ impl Sender {
         loop {
             let Err(error) = self.producer.init_transactions(SLICE) else { return Ok(true) };
             // Serves the callback that brings the reason.
-            self.producer.poll(Duration::ZERO);
+            self.producer.poll(SERVE);
             if stop.is_requested() {
                 return Ok(false);
             }
@@ -229,7 +231,7 @@ impl Sender {
         self.producer.context().ears.take_trouble();
         loop {
             let Err(error) = self.producer.commit_transaction(SLICE) else {
-                self.producer.poll(Duration::ZERO);
+                self.producer.poll(SERVE);
                 let spent = self.producer.context().ears.take_trouble();
                 return Ok(Sent { committed: true, spent });
             };

@@ -135,7 +135,6 @@ fn letters_are_counted_beside_a_working_worker_and_payload_is_shown_only_when_as
     let observer = scene.observer();
     let worker = scene.pipeline.start_ready();
     worker.wait_partitions(2);
-    let began = now();
     scene.client.produce(&scene.input(), messages);
     observer.wait(100, PATIENCE);
     scene.client.produce(&scene.dead(), [Message { value: Some(b"a note".to_vec()), ..Message::default() }]);
@@ -160,7 +159,7 @@ fn letters_are_counted_beside_a_working_worker_and_payload_is_shown_only_when_as
     let one = list(&scene.pipeline, &["--samples", "1", "--partition", "0", "--to-offset", "0"]);
     let written = one["samples"][0]["written"].as_str().unwrap().to_owned();
     assert_eq!(letters(&["--since", &written, "--partition", "0"]), 60, "in the order of writing");
-    assert!(letters(&["--until", &written]) < 60 && now() >= began);
+    assert!(letters(&["--until", &written]) < 60);
 
     for (options, shown) in [
         (vec![], false),
@@ -173,7 +172,7 @@ fn letters_are_counted_beside_a_working_worker_and_payload_is_shown_only_when_as
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{options:?}");
         assert_eq!(ended.out.contains("SECRET"), shown, "{options:?}: {}", ended.out);
         assert!(!ended.out.contains(|c: char| c.is_control() && c != '\n'), "{options:?}: {}", ended.out);
-        let samples = ended.out.matches("made by").count() + ended.out.matches("there is nothing at").count();
+        let samples = ended.out.matches("there is nothing at").count();
         assert_eq!(samples, if options.is_empty() { 0 } else { 5 }, "{}", ended.out);
     }
 
@@ -254,9 +253,9 @@ fn mended_records_are_enriched_once_and_what_fails_again_is_a_letter_of_its_own(
 fn killed_wherever_it_stands_the_next_replay_goes_on_and_every_letter_comes_back_once() {
     crate::require_kafka!();
     let scene = scene("letters.kill", 3, 2);
-    scene.client.produce(&scene.dead(), letters(&scene, 8_000));
+    scene.client.produce(&scene.dead(), letters(&scene, 30_000));
     let end = End::of(&scene);
-    let mut killed = 0;
+    let (mut killed, mut open) = (0, 0);
     // Somewhere in a transaction, just behind a commit, while the next one begins: wherever the
     // end of the input is when it has grown by so much.
     for step in [1, 500, 730, 20, 1_501, 999, 3, 1_250] {
@@ -265,15 +264,19 @@ fn killed_wherever_it_stands_the_next_replay_goes_on_and_every_letter_comes_back
         until("a replay to get somewhere", PATIENCE, || end.now() >= goal || !replay.runs());
         killed += usize::from(replay.runs());
         replay.kill();
+        // Readers of committed records stop where an open transaction begins.
+        let committed: i64 = scene.client.ends(&scene.input()).values().map(|(_, end)| end).sum();
+        open += usize::from(end.now() > committed);
     }
     assert!(killed >= 6, "only {killed} replays were killed in the middle");
+    assert!(open >= 1, "none was killed in a transaction");
     let before = came_back(&scene).len();
-    assert!((500..8_000).contains(&before), "{before} came back before the last replay");
-    assert_eq!(replay(&scene.pipeline, &[]), 8_000 - before as u64);
+    assert!((500..30_000).contains(&before), "{before} came back before the last replay");
+    assert_eq!(replay(&scene.pipeline, &[]), 30_000 - before as u64);
     assert_all_back(&scene);
     assert_in_order(&scene);
     let listed = list(&scene.pipeline, &[]);
-    assert_eq!((&listed["letters"], &listed["replayed"]), (&8_000.into(), &8_000.into()));
+    assert_eq!((&listed["letters"], &listed["replayed"]), (&30_000.into(), &30_000.into()));
     assert_eq!(replay(&scene.pipeline, &[]), 0);
 }
 
@@ -281,14 +284,14 @@ fn killed_wherever_it_stands_the_next_replay_goes_on_and_every_letter_comes_back
 fn of_two_replays_the_later_one_takes_over_and_the_other_says_so() {
     crate::require_kafka!();
     let scene = scene("letters.two", 2, 2);
-    scene.client.produce(&scene.dead(), letters(&scene, 4_000));
+    scene.client.produce(&scene.dead(), letters(&scene, 20_000));
     let end = End::of(&scene);
     let first = Command::start(&scene.pipeline, "replay", &[]);
     until("the first to be in the middle", PATIENCE, || end.now() >= 700);
     first.signal(libc::SIGSTOP);
     let before = came_back(&scene).len();
-    assert!(before < 4_000, "the first was too fast");
-    assert_eq!(replay(&scene.pipeline, &[]), 4_000 - before as u64);
+    assert!(before < 20_000, "the first was too fast");
+    assert_eq!(replay(&scene.pipeline, &[]), 20_000 - before as u64);
     first.signal(libc::SIGCONT);
     let ended = first.end();
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -298,10 +301,35 @@ fn of_two_replays_the_later_one_takes_over_and_the_other_says_so() {
 }
 
 #[test]
+fn a_broker_that_dies_meanwhile_costs_time_and_no_letter() {
+    crate::require_kafka!();
+    let cluster = Cluster::start(1);
+    let scene = Scene::without_topics(&cluster, "letters.broker");
+    scene.client.create_topic(&scene.input(), 2, &[]);
+    scene.client.create_topic(&scene.dead(), 2, &[]);
+    scene.client.produce(&scene.dead(), letters(&scene, 12_000));
+    for (reason, grown) in [("text_empty", 700), ("text_missing", 1_200)] {
+        let end = End::of(&scene);
+        let goal = end.now() + grown;
+        let replay = Command::start(&scene.pipeline, "replay", &["--reason", reason]);
+        until("a replay to be in the middle", PATIENCE, || end.now() >= goal);
+        cluster.kill(1);
+        cluster.up(1);
+        // It goes on, or says that it cannot; never that it did what it did not.
+        let ended = replay.end();
+        let again = ended.err.contains("run it again");
+        assert!(ended.code == 0 || (ended.code == 1 && again), "{ended:?}");
+    }
+    replay(&scene.pipeline, &[]);
+    assert_all_back(&scene);
+    assert_eq!(list(&scene.pipeline, &[])["replayed"], 12_000);
+}
+
+#[test]
 fn asked_to_stop_it_says_how_far_it_came_and_again_means_again() {
     crate::require_kafka!();
     let scene = scene("letters.stop", 1, 1);
-    scene.client.produce(&scene.dead(), letters(&scene, 3_000));
+    scene.client.produce(&scene.dead(), letters(&scene, 15_000));
     let end = End::of(&scene);
     let stopped = |options: &[&str]| {
         let replay = Command::start(&scene.pipeline, "replay", options);
@@ -312,25 +340,25 @@ fn asked_to_stop_it_says_how_far_it_came_and_again_means_again() {
         assert_eq!(ended.code, 130, "{ended:?}");
         assert!(ended.err.contains("stopped before its end"), "{ended:?}");
         let sent: u64 = ended.out.split(' ').next().unwrap().parse().unwrap();
-        assert!((500..3_000).contains(&sent), "{sent}");
+        assert!((500..15_000).contains(&sent), "{sent}");
         (sent, ended.err)
     };
     let (sent, _) = stopped(&[]);
     assert_eq!(came_back(&scene).len() as u64, sent, "all that it says, and no more");
-    assert_eq!(replay(&scene.pipeline, &[]), 3_000 - sent);
+    assert_eq!(replay(&scene.pipeline, &[]), 15_000 - sent);
     assert_all_back(&scene);
 
     // All of them a second time, in two goes.
     let (sent, said) = stopped(&["--again"]);
     let go_on = said.split('`').find(|word| word.starts_with("--again=")).unwrap();
-    assert_eq!(replay(&scene.pipeline, &[go_on]), 3_000 - sent);
+    assert_eq!(replay(&scene.pipeline, &[go_on]), 15_000 - sent);
     assert_eq!(replay(&scene.pipeline, &[go_on]), 0);
     let mut times = BTreeMap::new();
     for seen in read_all(&scene.client, &[&scene.input()]) {
         *times.entry(seen.header(REPLAYED).unwrap().to_owned()).or_insert(0) += 1;
     }
-    assert_eq!((times.len(), times.values().all(|n| *n == 2)), (3_000, true));
-    assert_eq!(list(&scene.pipeline, &[])["replayed"], 3_000);
+    assert_eq!((times.len(), times.values().all(|n| *n == 2)), (15_000, true));
+    assert_eq!(list(&scene.pipeline, &[])["replayed"], 15_000);
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
-//! | `topic_limits` | how large a message the topics take |
+//! | `topic_limits` | how large a message the topics take, and how old a record |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |

@@ -61,8 +61,8 @@ impl Layer {
 pub(super) fn assignment(text: &str) -> Option<(&str, &str)> {
     let (path, value) = text.split_once('=')?;
     let path = path.trim();
-    let is_path = !path.is_empty()
-        && path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+    let is_path = path.split('.').all(|key| !key.is_empty() && key.bytes().all(plain));
     is_path.then_some((path, value))
 }
 

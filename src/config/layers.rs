@@ -156,7 +156,11 @@ fn from_merged(merged: Merged, at: &str, origins: &mut Vec<(String, Origin)>) ->
 
 /// `a.b` and a text, as `{"a": {"b": …}}` with the text typed by the schema.
 fn nested(schema: &Value, path: &str, text: &str) -> Value {
-    let (keys, node) = schema::at(schema, path);
+    let (mut keys, mut node) = schema::at(schema, path);
+    if keys.is_empty() {
+        // `SQUEEZEFLOW__=…` is a key without a name, not the whole document.
+        (keys, node) = (vec![String::new()], None);
+    }
     let value = node.map_or_else(|| text.into(), |node| typed(node, text));
     keys.into_iter().rev().fold(value, |value, key| Value::Object([(key, value)].into_iter().collect()))
 }

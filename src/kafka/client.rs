@@ -161,7 +161,7 @@ pub fn reader_config(kafka: &Kafka) -> ClientConfig {
 /// For writing in transactions. An open one that its writer left behind (by `kill -9`) holds up
 /// readers for at most `timeout`.
 pub fn transactional_config(kafka: &Kafka, id: &str, timeout: Duration) -> ClientConfig {
-    let mut config = producer_config(kafka);
+    let mut config = producer_config(kafka, None);
     // Bounded by the transaction's: librdkafka sees to it, and refuses longer ones.
     config.remove("message.timeout.ms");
     config.remove("socket.timeout.ms");

@@ -256,12 +256,21 @@ impl Sender {
 
     /// Sends these in one transaction, and commits or aborts it.
     pub fn transaction(&mut self, messages: &[Message], commit: bool) {
-        self.producer.begin_transaction().unwrap();
+        self.begin();
         messages.iter().for_each(|message| self.send(message));
         self.flush();
-        match commit {
-            true => self.producer.commit_transaction(PATIENCE).unwrap(),
-            false => self.producer.abort_transaction(PATIENCE).unwrap(),
-        }
+        if commit { self.commit() } else { self.abort() }
+    }
+
+    pub fn begin(&self) {
+        self.producer.begin_transaction().unwrap();
+    }
+
+    pub fn commit(&self) {
+        self.producer.commit_transaction(PATIENCE).unwrap();
+    }
+
+    pub fn abort(&self) {
+        self.producer.abort_transaction(PATIENCE).unwrap();
     }
 }

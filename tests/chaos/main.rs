@@ -8,6 +8,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `report` | sizes, and the lines |
 //! | `scenario` | topics, stream, observer, judgement and report of one scenario |
 //! | `crew` | workers that come and go under names that stay |
 //! | `proxy` | the proxy itself does what it is told |
@@ -17,4 +18,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
+mod crew;
+mod network;
 mod proxy;
+mod report;
+mod scenario;
+mod workers;

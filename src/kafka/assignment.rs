@@ -1,7 +1,7 @@
 //! The partitions that are ours: their lines, and how much of each may be in flight.
 //! No I/O: what to pause, resume and commit is answered here and done by the worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -213,6 +213,29 @@ impl Assignment {
                 owned.committed = Some(next);
             }
         }
+    }
+
+    /// Is this ticket of an assignment that is still ours?
+    pub(super) fn holds(&self, ticket: Ticket) -> bool {
+        self.owned.get(&ticket.partition).is_some_and(|o| o.ledger.epoch() == ticket.epoch)
+    }
+
+    /// Topic and number of those that are ours.
+    pub(super) fn names_of(&self, ids: BTreeSet<PartitionId>) -> BTreeMap<PartitionId, (Arc<str>, i32)> {
+        let name = |id| self.owned.get(&id).map(|o| (id, (o.topic.clone(), o.partition)));
+        ids.into_iter().filter_map(name).collect()
+    }
+
+    /// What is delivered is committed: they are one under exactly-once.
+    pub(super) fn all_committed(&mut self) {
+        for owned in self.owned.values_mut() {
+            owned.committed = owned.ledger.committable().or(owned.committed);
+        }
+    }
+
+    /// Is the whole budget used up?
+    pub(super) fn is_full(&self) -> bool {
+        self.full
     }
 
     fn find(&self, topic: &str, partition: i32) -> Option<PartitionId> {

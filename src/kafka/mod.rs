@@ -1,8 +1,7 @@
 //! The Kafka edge: one thread that owns consumer and producer.
 //!
 //! Polling, admission, producing and committing all happen on that thread, so that whether a
-//! partition is ours and what is committed for it are decided in one place. Transactions will
-//! take their place in `worker`, between what is published and what is committed.
+//! partition is ours and what is committed for it are decided in one place.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,6 +9,9 @@
 //! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
+//! | `exactly_once` | transactions: states, errors, doubts |
+//! | `at_least_once` | delivered, then committed |
+//! | `retained` | what no committed transaction holds yet |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
@@ -22,15 +24,18 @@
 //! | `error` | what can stop a run |
 
 mod assignment;
+mod at_least_once;
 pub mod client;
 mod commit;
 mod context;
 pub mod embedded;
 mod ending;
 mod error;
+mod exactly_once;
 mod headers;
 mod publish;
 mod rebalance;
+mod retained;
 mod source;
 mod start;
 mod surge;

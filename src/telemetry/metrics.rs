@@ -98,6 +98,9 @@ impl Metrics {
         for result in ["ok", "error"] {
             on.commits.add(0, &[KeyValue::new(keys::RESULT, result)]);
         }
+        for result in ["committed", "aborted", "renewed"] {
+            on.transactions.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
         self.in_flight(0, 0);
         self.assignment(0, 0);
     }
@@ -178,6 +181,12 @@ impl Metrics {
     pub fn commit(&self, ok: bool) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
         on.commits.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
+    }
+
+    /// A transaction's end: `committed`, `aborted`; or `renewed`, where the producer was made anew.
+    pub fn transaction(&self, result: &'static str) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.transactions.add(1, &[KeyValue::new(keys::RESULT, result)]);
     }
 
     /// Records skipped because retention had deleted them (`on_gap: earliest`).

@@ -13,7 +13,7 @@ use crate::support::worker::Worker;
 #[test]
 fn s07_brokers_killed_and_restarted() {
     crate::require_kafka!();
-    let mut s = Scenario::new("7 brokers killed", "s07", 12);
+    let mut s = Scenario::new("7 brokers killed", Promise::ExactlyOnce, "s07", 12);
     let rounds = size(2, 10);
     let mut crew = s.crew();
     crew.start_all(0..2);
@@ -37,7 +37,7 @@ fn s07_brokers_killed_and_restarted() {
     s.report.state(format!(
         "2 workers, {leaders} leaders of the output and {coordinators} coordinators of the group killed"
     ));
-    s.finish(crew, Promise::AtLeastOnce);
+    s.finish(crew);
 }
 
 /// Every write to the output takes half a second, for longer than two session time-outs.
@@ -51,7 +51,7 @@ fn s14_slow_output_broker() {
     client.create_topic_on("s14.in", 8, coordinator);
     client.create_topic_on("s14.out", 8, sink);
     client.create_topic("s14.dead", 1, &[]);
-    let mut s = Scenario::in_topics("14 slow output broker", cluster, "s14");
+    let mut s = Scenario::in_topics("14 slow output broker", Promise::ExactlyOnce, cluster, "s14");
     let seconds = size(13, 40);
     let mut crew = s.crew();
     crew.set("limits.max_in_flight_records", 500);
@@ -76,5 +76,5 @@ fn s14_slow_output_broker() {
     assert!(slow.hits() > 20, "{} writes were slow", slow.hits());
     s.report.state(format!("2 workers, {} writes slowed by 500 ms over {seconds} s", slow.hits()));
     drop(slow);
-    s.finish(crew, Promise::ExactlyOnce);
+    s.finish(crew);
 }

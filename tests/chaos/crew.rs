@@ -3,20 +3,35 @@
 
 use std::collections::BTreeMap;
 
+use crate::scenario::Promise;
 use crate::support::scene::Scene;
 use crate::support::worker::{Pipeline, Worker};
 
 pub struct Crew {
     group: String,
     pipeline: Pipeline,
+    promise: Promise,
+    /// Do they keep their place in the group over a restart?
+    is_static: bool,
     workers: BTreeMap<usize, Worker>,
 }
 
 impl Crew {
     /// Of nobody yet. They reach the brokers through the proxy only.
-    pub fn new(scene: &Scene, proxy: &str) -> Self {
-        let pipeline = scene.pipeline.clone().set("kafka.bootstrap_servers", proxy);
-        Self { group: scene.name.clone(), pipeline, workers: BTreeMap::new() }
+    pub fn new(scene: &Scene, proxy: &str, promise: Promise) -> Self {
+        let (delivery, interval) = match promise {
+            Promise::AtLeastOnce => ("at-least-once", "1s"),
+            Promise::ExactlyOnce => ("exactly-once", "200ms"),
+        };
+        let pipeline = scene.pipeline.clone().set("delivery", delivery);
+        let pipeline = pipeline.set("kafka.bootstrap_servers", proxy).set("kafka.commit_interval", interval);
+        let group = scene.name.clone();
+        Self { group, pipeline, promise, is_static: false, workers: BTreeMap::new() }
+    }
+
+    /// They keep their place in the group when they come back before the session time-out.
+    pub fn keep_places(&mut self) {
+        self.is_static = true;
     }
 
     /// Changes the pipeline of those who start from now on.
@@ -29,14 +44,29 @@ impl Crew {
         format!("{}-{member}", self.group)
     }
 
-    pub fn pipeline(&self, member: usize) -> Pipeline {
-        self.pipeline.clone().set("kafka.client_id", self.name(member))
+    fn pipeline(&self, member: usize) -> Pipeline {
+        let name = self.name(member);
+        let mut pipeline = self.pipeline.clone().set("kafka.client_id", name.as_str());
+        if self.promise == Promise::ExactlyOnce {
+            pipeline = pipeline.set("kafka.transactional_id", name.as_str());
+        }
+        if self.is_static {
+            pipeline = pipeline.set("kafka.group_instance_id", name);
+        }
+        pipeline
     }
 
     /// Starts a member that is not there.
     #[track_caller]
     pub fn start(&mut self, member: usize) {
         let worker = self.pipeline(member).start();
+        assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
+    }
+
+    /// Starts a member under the transactional id of another.
+    #[track_caller]
+    pub fn start_as(&mut self, member: usize, other: &str) {
+        let worker = self.pipeline(member).set("kafka.transactional_id", other).start();
         assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
     }
 
@@ -67,7 +97,7 @@ impl Crew {
 
     /// `kill -9`, and gone.
     pub fn kill(&mut self, member: usize) {
-        self.workers.remove(&member).unwrap().kill();
+        self.take(member).kill();
     }
 
     /// Out of the crew, to be looked at.

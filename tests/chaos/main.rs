@@ -24,4 +24,5 @@ mod network;
 mod proxy;
 mod report;
 mod scenario;
+mod transactions;
 mod workers;

@@ -11,7 +11,7 @@ use crate::support::wait::stays;
 #[test]
 fn s08_partitions_of_the_network() {
     crate::require_kafka!();
-    let mut s = Scenario::new("8 network parted", "s08", 12);
+    let mut s = Scenario::new("8 network parted", Promise::ExactlyOnce, "s08", 12);
     let ways = [None, Some(Side::Request), Some(Side::Answer)];
     let times: &[u64] = if is_full() { &[1, 10, 60] } else { &[1, 10] };
     let mut crew = s.crew();
@@ -45,7 +45,7 @@ fn s08_partitions_of_the_network() {
     s.report.state(format!(
         "2 workers, {times:?} s both ways, one way and the other, and 3 times one worker alone"
     ));
-    s.finish(crew, Promise::AtLeastOnce);
+    s.finish(crew);
 }
 
 /// The wall's time is what the scenario is about: nothing else is waited for.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::scenario::Promise;
 use crate::support::check::Verdict;
 use crate::support::kafka::aloud;
 use crate::support::process::last_words;
@@ -19,7 +20,7 @@ pub fn size(short: usize, full: usize) -> usize {
 
 /// The line in the making. Dropped without a verdict, it says that the scenario failed.
 pub struct Report {
-    name: &'static str,
+    name: String,
     numbers: Vec<String>,
     started: Instant,
     /// Counts, and whether they are what was promised.
@@ -27,8 +28,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(name: &'static str) -> Self {
-        Self { name, numbers: Vec::new(), started: Instant::now(), counts: None }
+    pub fn new(name: &str, promise: Promise) -> Self {
+        let weaker = if promise == Promise::AtLeastOnce { " (at least once)" } else { "" };
+        Self { name: format!("{name}{weaker}"), numbers: Vec::new(), started: Instant::now(), counts: None }
     }
 
     /// One more number to state.
@@ -51,7 +53,7 @@ impl Report {
             Some((counts, kept)) => (counts.as_str(), *kept && !std::thread::panicking()),
             None => ("no verdict", false),
         };
-        let (name, numbers) = (self.name, self.numbers.join(", "));
+        let (name, numbers) = (&self.name, self.numbers.join(", "));
         format!(
             "chaos {} | {name} | {numbers} | {counts} | {:.0} s",
             if kept { "ok    " } else { "FAILED" },

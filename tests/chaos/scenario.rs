@@ -26,6 +26,7 @@ pub enum Promise {
 /// A scenario that runs.
 pub struct Scenario {
     pub report: Report,
+    promise: Promise,
     pub cluster: Three,
     pub scene: Scene,
     pub output: Observer,
@@ -35,23 +36,23 @@ pub struct Scenario {
 
 impl Scenario {
     /// With so many partitions of input and output each.
-    pub fn new(name: &'static str, topics: &str, partitions: i32) -> Self {
+    pub fn new(name: &str, promise: Promise, topics: &str, partitions: i32) -> Self {
         let cluster = Cluster::three();
         drop(Scene::new(&cluster, topics, partitions, partitions));
-        Self::in_topics(name, cluster, topics)
+        Self::in_topics(name, promise, cluster, topics)
     }
 
     /// In topics that are there already.
-    pub fn in_topics(name: &'static str, cluster: Three, topics: &str) -> Self {
-        let mut report = Report::new(name);
+    pub fn in_topics(name: &str, promise: Promise, cluster: Three, topics: &str) -> Self {
+        let mut report = Report::new(name, promise);
         let scene = Scene::without_topics(&cluster, topics);
         let output = scene.observer();
         report.state(format!("{} partitions", scene.client.partitions(&scene.input())));
-        Self { report, cluster, scene, output, feeder: None, fed: 0 }
+        Self { report, promise, cluster, scene, output, feeder: None, fed: 0 }
     }
 
     pub fn crew(&self) -> Crew {
-        Crew::new(&self.scene, &self.cluster.proxy.bootstrap)
+        Crew::new(&self.scene, &self.cluster.proxy.bootstrap, self.promise)
     }
 
     /// So many records more go in, in the background and a little ahead of the output. Returns when
@@ -72,7 +73,7 @@ impl Scenario {
     /// The stream has ended and the faults are over: everything comes out, everything is
     /// committed, and the workers end as they should. Then compares it all.
     #[track_caller]
-    pub fn finish(mut self, mut crew: Crew, promise: Promise) -> Verdict {
+    pub fn finish(mut self, mut crew: Crew) -> Verdict {
         crew.assert_alive();
         if let Some(feeder) = self.feeder.take() {
             self.output.wait_distinct(self.fed, LONG);
@@ -86,10 +87,10 @@ impl Scenario {
         self.scene.client.wait_settled(&topics);
         let last = read_all(&self.scene.client, &topics);
         let verdict = check(&input, &last).with_reader(&self.output.seen(), &last);
-        let exact = promise == Promise::AtLeastOnce || verdict.duplicates.is_empty();
+        let exact = self.promise == Promise::AtLeastOnce || verdict.duplicates.is_empty();
         self.report.state(format!("{} records", input.len()));
         self.report.judge(&verdict, exact && verdict.is_at_least_once());
-        match promise {
+        match self.promise {
             Promise::AtLeastOnce => verdict.at_least_once(),
             Promise::ExactlyOnce => verdict.exactly_once(),
         };

@@ -213,6 +213,7 @@ offsets.topic.num.partitions=8
 transaction.state.log.replication.factor={brokers}
 transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=8
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 share.coordinator.state.topic.replication.factor={brokers}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0

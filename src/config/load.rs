@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub struct Overrides {
 /// The names only: values may be secrets.
 impl fmt::Debug for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = self.set.iter().map(|s| s.split_once('=').map_or("", |(path, _)| path));
+        let set = self.set.iter().map(|s| layers::assignment(s).map_or("", |(path, _)| path));
         f.debug_struct("Overrides")
             .field("environment", &self.environment.keys())
             .field("set", &set.collect::<Vec<_>>())
@@ -106,19 +107,23 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         ConfigError { problems: vec![Problem { line: Some(e.line), column: Some(e.column), ..problem }] }
     })?;
     let mut places = Places { file: file.to_owned(), lines: document.lines, ..Places::default() };
+    let schema = schema::schema();
     let mut problems: Vec<Problem> = document
         .duplicates
         .into_iter()
         .map(|(path, line)| Problem {
             line: Some(line),
             origin: Origin::File,
-            ..Problem::error(path, "is written twice")
+            ..match schema::up_to_secret(&schema, &path) {
+                secret if secret != path => Problem::error(secret, "has a key that is written twice"),
+                _ => Problem::error(path, "is written twice"),
+            }
         })
         .map(|problem| problem.hint("keep one of them"))
         .collect();
 
-    let schema = schema::schema();
-    let mut merged = merge(&schema, document.value, overrides, &mut places, &mut problems);
+    let written = sections(document.value, document.line, &mut problems);
+    let mut merged = merge(&schema, written, overrides, &mut places, &mut problems);
     schema::drop_nulls(&schema, &mut merged);
 
     let violations = explain::violations(&schema, &merged);
@@ -156,11 +161,32 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
 
 fn read(file: &Path) -> Result<String, Box<Problem>> {
     let cannot = |e: std::io::Error| Box::new(Problem::of_file(file, format!("cannot be read: {e}")));
-    let metadata = std::fs::metadata(file).map_err(cannot)?;
-    if metadata.len() > MAX_FILE_BYTES {
+    let mut bytes = Vec::new();
+    // Not by its length: a device or a pipe has none.
+    let opened = std::fs::File::open(file).map_err(cannot)?;
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Box::new(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?")));
     }
-    std::fs::read_to_string(file).map_err(cannot)
+    String::from_utf8(bytes).map_err(|e| {
+        let (good, _) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Box::new(Problem { line: Some(line), ..Problem::of_file(file, "is not UTF-8 from this line on") })
+    })
+}
+
+/// What the file says, if that is sections at all.
+fn sections(file: Value, line: usize, problems: &mut Vec<Problem>) -> Value {
+    match file {
+        Value::Object(_) => return file,
+        Value::Null => {}
+        _ => {
+            let problem = Problem::error("", "a pipeline is a map of sections");
+            let problem = Problem { origin: Origin::File, line: Some(line), ..problem };
+            problems.push(problem.hint("begin with `input:` and `model:`"));
+        }
+    }
+    Value::Object(serde_json::Map::new())
 }
 
 /// File, environment, `--set`: later ones over earlier ones. Defaults are what serde fills in.
@@ -171,17 +197,6 @@ fn merge(
     places: &mut Places,
     problems: &mut Vec<Problem>,
 ) -> Value {
-    let file = match file {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        file => file,
-    };
-    if !file.is_object() {
-        problems.push(
-            Problem { origin: Origin::File, ..Problem::error("", "a pipeline is a map of sections") }
-                .hint("begin with `input:` and `model:`"),
-        );
-        return Value::Object(serde_json::Map::new());
-    }
     let ours = overrides.environment.iter().filter(|(name, _)| name.starts_with(PREFIX));
     let environment = ours.filter_map(|(name, text)| Layer::environment(schema, name, text));
     let mut all: Vec<Layer> = std::iter::once(Layer::file(file)).chain(environment).collect();

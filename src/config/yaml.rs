@@ -17,6 +17,8 @@ use super::path;
 pub(super) struct Document {
     /// `Null` for an empty one.
     pub(super) value: Value,
+    /// Where it begins, comments left out.
+    pub(super) line: usize,
     /// Line of each key and list item, by its path.
     pub(super) lines: BTreeMap<String, usize>,
     /// Keys that are written twice in one place, with the line of the second.
@@ -65,6 +67,7 @@ pub(super) fn parse(text: &str, scalars: Scalars) -> Result<Document, SyntaxErro
                 if documents > 1 {
                     return Err(refuse(mark, "there is more than one YAML document in the file"));
                 }
+                reader.document.line = mark.line();
                 reader.document.value = reader.node(first, mark, "", 0)?;
             }
         }

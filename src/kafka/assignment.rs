@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::watchdog::Watch;
 use crate::config::settings::Limits;
 use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
 use crate::sequencer::{Ledger, TicketError};
@@ -35,6 +36,10 @@ pub(super) struct Owned {
     pub(super) closing: bool,
     /// End of the partition, from librdkafka's statistics.
     pub(super) end: Option<i64>,
+    /// Where the client will fetch next, from the same.
+    pub(super) fetched: Option<i64>,
+    /// Is it read at all?
+    pub(super) watch: Watch,
 }
 
 impl Owned {
@@ -89,6 +94,8 @@ impl Assignment {
             paused: false,
             closing: false,
             end: None,
+            fetched: None,
+            watch: Watch::new(Instant::now()),
         };
         self.owned.insert(id, owned);
     }
@@ -128,8 +135,10 @@ impl Assignment {
     ) -> Option<Ticket> {
         let owned =
             self.get_mut(topic, partition).filter(|o| !o.closing && o.position.raw() <= offset.raw())?;
+        let now = Instant::now();
         owned.position = offset.next();
-        Some(owned.ledger.admit(offset, size, Instant::now()))
+        owned.watch.moved(now);
+        Some(owned.ledger.admit(offset, size, now))
     }
 
     /// The name of a topic as all its records share it.
@@ -233,9 +242,10 @@ impl Assignment {
         }
     }
 
-    /// Is the whole budget used up?
-    pub(super) fn is_full(&self) -> bool {
-        self.full
+    /// Does a partition stand still for nothing but a commit: its share is used up, by records that
+    /// are all written?
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.owned.values().any(|o| o.paused && o.ledger.all_released())
     }
 
     fn find(&self, topic: &str, partition: i32) -> Option<PartitionId> {

@@ -66,7 +66,7 @@ pub(super) struct Transactions {
     /// After an abort: not before then.
     again_at: Instant,
     renewals: u32,
-    /// Nothing more is begun or added.
+    /// The end is near: nobody waits for a fuller transaction.
     closing: bool,
 }
 
@@ -179,11 +179,11 @@ impl Worker {
 
     /// Somebody waits for what the transaction holds.
     fn hurry(&self) -> bool {
-        self.revocation.is_some() || self.draining || self.assignment.is_full()
+        self.revocation.is_some() || self.draining || self.assignment.waits_for_commit()
     }
 
     fn begin(&mut self, t: &mut Transactions) -> Result<(), RunError> {
-        if t.closing || t.retained.unsent().is_none() || Instant::now() < t.again_at {
+        if t.retained.unsent().is_none() || Instant::now() < t.again_at {
             return Ok(());
         }
         // What a partition that is gone has left behind is its next owner's.
@@ -209,9 +209,7 @@ impl Worker {
             t.phase = Phase::Aborting(Instant::now());
             return Ok(());
         }
-        while !t.closing
-            && let Some(write) = t.retained.unsent()
-        {
+        while let Some(write) = t.retained.unsent() {
             match self.publisher.send(write) {
                 Ok(()) => t.retained.mark_sent(),
                 Err(RDKafkaErrorCode::QueueFull) => break,
@@ -452,7 +450,7 @@ impl Worker {
         self.assignment.all_committed();
     }
 
-    /// Before the end: what is in the transaction is committed if that can be done in time, else
+    /// Before the end: what was released is written and committed if that can be done in time, else
     /// aborted, so that nobody downstream waits for the brokers to do it.
     pub(super) fn finish_transaction(&mut self, patience: Duration) {
         let Some(t) = &mut self.transactions else { return };
@@ -460,7 +458,7 @@ impl Worker {
         let until = Instant::now() + patience;
         loop {
             let Some(t) = &mut self.transactions else { return };
-            if t.phase == Phase::Idle {
+            if t.phase == Phase::Idle && t.retained.is_empty() {
                 return;
             }
             let late = Instant::now() >= until;

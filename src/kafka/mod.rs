@@ -18,7 +18,8 @@
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
-//! | `topic_limits` | how large a message the topics take |
+//! | `watchdog` | a partition that is behind and not read |
+//! | `topic_limits` | what the topics' own settings refuse |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
@@ -40,6 +41,7 @@ mod source;
 mod start;
 mod surge;
 mod topic_limits;
+mod watchdog;
 mod worker;
 
 pub use error::RunError;

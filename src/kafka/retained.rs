@@ -118,3 +118,7 @@ impl<W: Write> Retained<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "retained_tests.rs"]
+mod tests;

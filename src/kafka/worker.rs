@@ -188,7 +188,11 @@ impl Worker {
             self.commit()?;
         }
         self.regulate()?;
-        self.observe();
+        if self.last_observed.elapsed() >= OBSERVE_EVERY {
+            self.last_observed = Instant::now();
+            self.observe();
+            self.watch()?;
+        }
         Ok(())
     }
 
@@ -203,6 +207,7 @@ impl Worker {
                     for (partition, figures) in &figures.partitions {
                         if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                             owned.end = Some(figures.ls_offset).filter(|end| *end >= 0);
+                            owned.fetched = Some(figures.next_offset);
                         }
                     }
                 }
@@ -223,6 +228,7 @@ impl Worker {
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
                 let Ready { outcome, stamps, settled } = ready;
+                let outcome = self.publisher.unless_refused(outcome);
                 if let Some(surge) = &mut self.surge {
                     surge.see(&outcome)?;
                 }
@@ -267,10 +273,6 @@ impl Worker {
     }
 
     fn observe(&mut self) {
-        if self.last_observed.elapsed() < OBSERVE_EVERY {
-            return;
-        }
-        self.last_observed = Instant::now();
         let (records, bytes) = self.assignment.in_flight();
         self.metrics.in_flight(records, bytes);
         let paused = self.assignment.iter().filter(|o| o.paused).count();

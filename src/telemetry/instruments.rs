@@ -56,6 +56,7 @@ pub(super) struct Instruments {
     pub(super) transactions: Counter<u64>,
     pub(super) offset_gap_records: Counter<u64>,
     pub(super) stale_results: Counter<u64>,
+    pub(super) stalls: Counter<u64>,
     pub(super) in_flight_records: Gauge<u64>,
     pub(super) in_flight_bytes: Gauge<u64>,
     pub(super) assigned_partitions: Gauge<u64>,
@@ -137,6 +138,11 @@ impl Instruments {
                 "squeezeflow_offset_gap_records_total",
                 "{record}",
                 "Records skipped because retention had deleted them",
+            ),
+            stalls: counter(
+                "squeezeflow_stalled_partitions_total",
+                "{partition}",
+                "Partitions that were behind and not read, and were taken up anew",
             ),
             stale_results: counter(
                 "squeezeflow_stale_results_total",

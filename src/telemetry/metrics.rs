@@ -195,6 +195,12 @@ impl Metrics {
         on.offset_gap_records.add(u64::try_from(records).unwrap_or(0), &keys::partition(topic, partition));
     }
 
+    /// A partition that was behind and not read was taken up anew.
+    pub fn stalled(&self, topic: &str, partition: i32) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.stalls.add(1, &keys::partition(topic, partition));
+    }
+
     /// Results dropped because their partition was taken away meanwhile.
     pub fn stale(&self) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };

@@ -14,28 +14,25 @@ use crate::support::worker::Worker;
 fn s07_brokers_killed_and_restarted() {
     crate::require_kafka!();
     let mut s = Scenario::new("7 brokers killed", Promise::ExactlyOnce, "s07", 12);
-    let rounds = size(2, 10);
+    let rounds = size(3, 10);
     let mut crew = s.crew();
     crew.start_all(0..2);
-    let (mut leaders, mut coordinators) = (0, 0);
     for round in 0..rounds {
         s.flow(3_000);
-        let victim = match round % 2 {
-            0 => s.scene.client.leaders(&s.scene.output())[&(round as i32 % 12)],
-            _ => s.scene.client.group_coordinator(&s.scene.name),
+        let (client, name) = (&s.scene.client, &s.scene.name);
+        let victim = match round % 3 {
+            0 => client.group_coordinator(name),
+            1 => client.transaction_coordinator(&crew.name(0)),
+            _ => client.leaders(&s.scene.output())[&(round as i32 % 12)],
         };
-        if round % 2 == 0 {
-            leaders += 1
-        } else {
-            coordinators += 1
-        }
         s.cluster.kill(victim);
+        // It stays away: the stream goes on without it.
         s.flow(3_000);
         s.cluster.up(victim);
         s.scene.client.wait_whole(3);
     }
     s.report.state(format!(
-        "2 workers, {leaders} leaders of the output and {coordinators} coordinators of the group killed"
+        "2 workers, {rounds} times kill -9: the coordinator of the group, of the transactions, a leader of the output"
     ));
     s.finish(crew);
 }

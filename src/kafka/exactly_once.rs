@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          first release            interval, size, hurry        reports in, offsets sent
-//!  Idle ───────────────────► Open ───────────────────► Ending ──────────────────────────► Committing
+//!  Idle ───────────────────► Open ───────────────────► Ending ────► Sending ────────────► Committing
 //!   ▲  ▲                      │ a write failed,          │ refused (rebalance)              │  │
 //!   │  │                      │ a partition is gone      │                                  │  │
 //!   │  └────────── Aborting ◄─┴──────────────────────────┘                  committed, known│  │
@@ -14,7 +14,8 @@
 //! What a transaction holds is retained until the transaction is known to be committed, so nothing
 //! is inferred twice. Whether a partition is ours, which generation of the group we are in, and what
 //! is committed are all looked at here, on the thread that polls, between two polls: nothing can
-//! change in between. An outcome that is not certain is never guessed: the producer is renewed
+//! change in between. (While the offsets are on their way polling goes on; then it is looked at once
+//! more, and the group itself refuses offsets of an older generation.) An outcome that is not certain is never guessed: the producer is renewed
 //! (which fences every request that may still be on its way), and the group is asked what it has.
 //! `docs/DELIVERY.md` has this as a table.
 
@@ -30,6 +31,7 @@ use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::context::{Delivery, InFlight};
 use super::error::RunError;
+use super::offsets::{Progress, Sending};
 use super::publish::Refusal;
 use super::retained::Retained;
 use super::worker::{RETRY_AFTER, WAIT_BUSY, Worker, list};
@@ -38,8 +40,6 @@ use crate::record::{NextOffset, PartitionId};
 
 /// How long one call may hold up the loop; it is resumed at the next turn.
 const SLICE: Duration = Duration::from_millis(50);
-/// Sending offsets cannot be resumed: given up, it would cost the transaction.
-const OFFSETS_PATIENCE: Duration = Duration::from_secs(10);
 /// For the group's answer to what it has.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// librdkafka waits 500 ms before it sends offsets a second time: if it took nearly as long, the
@@ -54,6 +54,8 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Transactions {
     id: String,
     phase: Phase,
+    /// In [`Phase::Sending`]: the call under way.
+    sending: Option<Sending>,
     pub(super) retained: Retained<Arc<InFlight>>,
     interval: Duration,
     timeout: Duration,
@@ -80,6 +82,8 @@ enum Phase {
     Open,
     /// No more go in; delivery reports are waited for.
     Ending,
+    /// The offsets are on their way.
+    Sending,
     /// The offsets are in; the commit is under way.
     Committing(Instant),
     /// The abort is under way.
@@ -128,6 +132,7 @@ impl Transactions {
         Self {
             id,
             phase: Phase::Idle,
+            sending: None,
             retained: Retained::new(),
             interval: kafka.commit_interval,
             timeout: kafka.transaction_timeout,
@@ -152,7 +157,7 @@ impl Transactions {
 }
 
 impl Worker {
-    /// One step of the transaction. Does not block for longer than a slice, but for the offsets.
+    /// One step of the transaction. Does not block for longer than a slice.
     pub(super) fn transact(&mut self) -> Result<(), RunError> {
         let Some(mut t) = self.transactions.take() else { return Ok(()) };
         let stepped = self.step(&mut t);
@@ -174,6 +179,7 @@ impl Worker {
                 Ok(())
             }
             Phase::Ending => self.end(t),
+            Phase::Sending => self.sent(t),
             Phase::Committing(since) => self.commit_transaction(t, since),
             Phase::Aborting(since) => self.abort(t, since),
             Phase::Renewing(step) => self.renew(t, step),
@@ -293,17 +299,42 @@ impl Worker {
             let (topic, partition) = names.get(id)?;
             Some((topic.as_ref(), *partition, Some(*next)))
         });
-        let offsets = list(named)?;
-        let asked = Instant::now();
-        match self.publisher.producer().send_offsets_to_transaction(&offsets, &group, OFFSETS_PATIENCE) {
-            Ok(()) => {
-                t.doubt |= asked.elapsed() >= SENT_TWICE;
+        t.sending = Some(Sending::start(self.publisher.producer().clone(), list(named)?, group)?);
+        t.phase = Phase::Sending;
+        Ok(())
+    }
+
+    /// The offsets are in? Then the commit, if everything in it is still ours: polling went on, and
+    /// an assignment may have been lost meanwhile.
+    fn sent(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        let progress = t.sending.as_ref().map_or(Progress::Lost, Sending::progress);
+        if matches!(progress, Progress::Waiting) {
+            return Ok(());
+        }
+        t.sending = None;
+        t.phase = Phase::Ending;
+        match progress {
+            Progress::Waiting => Ok(()),
+            Progress::Done((Ok(()), took)) => {
+                t.doubt |= took >= SENT_TWICE;
+                if t.retained.any_sent_not(|ticket| self.assignment.holds(ticket)) {
+                    t.phase = Phase::Aborting(Instant::now());
+                    return Ok(());
+                }
                 let now = Instant::now();
                 t.phase = Phase::Committing(now);
                 self.commit_transaction(t, now)
             }
             // An illegal generation, or a rebalance in progress: what is still ours is written again.
-            Err(error) => self.failed(t, &error, verdict(&error)),
+            Progress::Done((Err(error), _)) => self.failed(t, &error, verdict(&error)),
+            Progress::Lost => {
+                tracing::warn!(
+                    "the group's coordinator does not take the offsets of a transaction; making a new producer"
+                );
+                self.metrics.commit(false);
+                t.phase = Phase::Renewing(Renewal::Make);
+                Ok(())
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
 //! | `exactly_once` | transactions: states, errors, doubts |
+//! | `offsets` | offsets into a transaction, without waiting |
 //! | `at_least_once` | delivered, then committed |
 //! | `retained` | what no committed transaction holds yet |
 //! | `rebalance` | what the loop does when partitions come and go |
@@ -34,6 +35,7 @@ mod ending;
 mod error;
 mod exactly_once;
 pub(crate) mod headers;
+mod offsets;
 mod publish;
 mod rebalance;
 mod retained;

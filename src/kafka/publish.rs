@@ -42,7 +42,8 @@ pub(super) enum Refusal {
 /// The producer and what it needs to know of its topics.
 pub(super) struct Publisher {
     config: ClientConfig,
-    producer: BaseProducer<ProducerEvents>,
+    /// Shared with the thread that sends offsets, while it does.
+    producer: Arc<BaseProducer<ProducerEvents>>,
     deliveries: Receiver<Delivery>,
     output: String,
     dead: String,
@@ -87,7 +88,7 @@ impl Publisher {
         partitions_of(&producer, servers, dead)?;
         Ok(Self {
             config,
-            producer,
+            producer: Arc::new(producer),
             deliveries,
             output: topic.to_owned(),
             dead: dead.to_owned(),
@@ -113,7 +114,7 @@ impl Publisher {
     }
 
     /// The producer itself, for transactions.
-    pub(super) fn producer(&self) -> &BaseProducer<ProducerEvents> {
+    pub(super) fn producer(&self) -> &Arc<BaseProducer<ProducerEvents>> {
         &self.producer
     }
 
@@ -140,7 +141,7 @@ impl Publisher {
         let (producer, deliveries) = create(&self.config)?;
         self.deliveries = deliveries;
         // Dropped on a thread of its own: it waits for brokers that may not answer.
-        let old = std::mem::replace(&mut self.producer, producer);
+        let old = std::mem::replace(&mut self.producer, Arc::new(producer));
         let dropping = std::thread::Builder::new().name("old producer".to_owned());
         dropping.spawn(move || drop(old)).map(drop).map_err(RunError::Thread)
     }

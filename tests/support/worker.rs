@@ -37,10 +37,12 @@ impl Pipeline {
         Self { settings }
     }
 
-    /// Sets one value, named by its place in the file (`limits.drain_timeout`).
+    /// Sets one value, named by its place in the file (`delivery`, `limits.drain_timeout`).
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
-        let (section, key) = path.split_once('.').unwrap();
-        self.settings[section][key] = value.into();
+        match path.split_once('.') {
+            Some((section, key)) => self.settings[section][key] = value.into(),
+            None => self.settings[path] = value.into(),
+        }
         self
     }
 

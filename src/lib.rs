@@ -12,6 +12,7 @@
 //! | `config/` | pipeline file to `Settings` |
 //! | `kafka/` | the one thread that owns consumer and producer |
 //! | `stdio/` | the same pipeline over standard input and output |
+//! | `golden/` | the cases of a pipeline: run, compared, brought up to date |
 //! | `pipeline` | wires the stages; no logic |
 //! | `text/` | decode and tokenize |
 //! | `batch/` | which texts go into the model together |
@@ -29,6 +30,7 @@ pub mod config;
 pub mod demo;
 pub mod enrich;
 pub mod fate;
+pub mod golden;
 pub mod join;
 pub mod kafka;
 pub mod model;

@@ -19,6 +19,7 @@ mod package;
 mod run;
 mod schema;
 mod tag;
+mod test;
 
 pub use exit::Exit;
 
@@ -41,6 +42,8 @@ enum Verb {
     Schema,
     /// Tag records from standard input, one a line, to standard output.
     Tag(tag::Arguments),
+    /// Run the cases that stand in or beside a pipeline file: the real model, no broker.
+    Test(test::Arguments),
     /// Watch it work: an embedded broker, texts written for it, a live view.
     Demo(demo::Args),
     /// Look into a model package.
@@ -76,6 +79,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Tag(arguments) => tag::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
         Verb::Model(arguments) => model::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
@@ -170,6 +174,7 @@ mod tests {
             "squeezeflow check a.yaml b.yaml --connect",
             "squeezeflow schema",
             "squeezeflow tag p.yaml --dead-letters dead.jsonl",
+            "squeezeflow test p.yaml --filter praise --update --set a.b=c",
             "squeezeflow demo --keep --records 50 --plain",
             "squeezeflow model inspect models/sentiment",
             "squeezeflow model verify models/sentiment",

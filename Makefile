@@ -1,6 +1,6 @@
 # Everything a person or CI calls. Each target prepares what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build prepare onnxruntime kafka clean
+.PHONY: help demo test accounted fuzz lint bench build prepare onnxruntime kafka clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -10,6 +10,16 @@ demo: prepare onnxruntime ## real text through an embedded Kafka and SqueezeBERT
 
 test: prepare onnxruntime kafka ## all tests, a real Apache Kafka among them
 	cargo test --no-fail-fast
+
+accounted: prepare onnxruntime kafka ## 100,000 records of every kind through a real Kafka, each accounted for
+	SQUEEZEFLOW_ACCOUNTED=100000 cargo test --test kafka accounted -- --nocapture --test-threads 1
+
+# `make test` runs the same bodies for seconds. This wants a nightly Rust and cargo-fuzz.
+SECONDS = 600
+fuzz: prepare ## the fuzz targets for ten minutes each, on and on from what earlier runs found
+	for target in decode_and_splice configuration; do mkdir -p fuzz/found/$$target && \
+	cargo +nightly fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+	-max_total_time=$(SECONDS) -dict=fuzz/$$target.dict -timeout=10 -rss_limit_mb=1024 || exit 1; done
 
 lint: prepare ## formatting, clippy and docs, warnings denied
 	cargo fmt --check

@@ -217,6 +217,24 @@ fn yaml_that_cannot_be_read_has_line_and_column() {
 }
 
 #[test]
+fn a_file_that_is_no_pipeline_says_so_and_where() {
+    let case = Case::new();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(case.path(), bytes).unwrap();
+        let problems = config::load(&case.path(), &case.overrides).unwrap_err().problems;
+        let of_file = problems.into_iter().find(|p| p.path.is_empty()).unwrap();
+        (of_file.line, of_file.what)
+    };
+    assert_eq!(refused(b"input:\n  topics: [\xff]\n"), (Some(2), "is not UTF-8 from this line on".into()));
+    assert_eq!(refused(b"# a comment\n\n- a list\n"), (Some(3), "a pipeline is a map of sections".into()));
+    let endless = config::load(Path::new("/dev/zero"), &case.overrides).unwrap_err().problems;
+    assert!(the_one(&endless).what.contains("larger than 1 MiB"), "{endless:?}");
+    // A key is shown, but it does not drive the terminal.
+    let shown = case.try_load("\"\\e[31m\\nerror\": 1\n").unwrap_err().to_string();
+    assert!(shown.contains("\\u{1b}[31m\\nerror: unknown key"), "{shown}");
+}
+
+#[test]
 fn a_section_without_keys_is_as_if_it_were_not_there() {
     let settings = Case::new()
         .load(&format!("{MINIMAL}batch:\n#  max_batch_size: 3\nkafka:\noutput: {{topic: }}\n"))
@@ -241,6 +259,9 @@ fn secrets_come_from_environment_and_files() {
     assert_eq!(reveal(literal), "hunter2");
     assert_eq!(places(&case.problems(&sasl("{env: NOT_SET}"))), ["7 kafka.sasl.password.env"]);
     assert_eq!(places(&case.problems(&sasl("{file: not-there}"))), ["7 kafka.sasl.password.file"]);
+    let endless = case.problems(&sasl("{file: /dev/zero}"));
+    assert_eq!(places(&endless), ["7 kafka.sasl.password.file"]);
+    assert!(the_one(&endless).what.contains("too large"), "{endless:?}");
     assert_eq!(places(&case.problems(&sasl("{}"))), ["7 kafka.sasl.password"]);
     assert_eq!(
         places(&case.problems(&sasl("{env: MY_PASSWORD, file: password}"))),
@@ -255,6 +276,8 @@ fn secrets_are_never_shown() {
     let sasl = |sasl: &str| format!("{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, sasl: {sasl}}}\n");
     let texts = [
         sasl("{mechanism: PLAIN, username: u, password: {hunter2}}"),
+        sasl("{mechanism: PLAIN, username: u, password: {hunter2, hunter2}}"),
+        sasl("{mechanism: PLAIN, username: u, password: {env: {hunter2: 1, hunter2: 2}}}"),
         sasl("{mechanism: PLAIN, username: u, password: [hunter2]}"),
         sasl("{mechanism: PLAIN, username: u, password: {env: [hunter2]}}"),
         sasl("{mechanism: PLAIN, username: u, password: {evn: hunter2}}"),
@@ -285,6 +308,11 @@ fn secrets_are_never_shown() {
         .env("SQUEEZEFLOW__KAFKA__SASL__PASWORD", SECRET);
     assert!(!format!("{:?}", typo.overrides).contains(SECRET));
     assert!(!typo.try_load(&good).unwrap_err().to_string().contains(SECRET));
+    for assignment in ["Xhunter2==", "kafka.sasl.password: hunter2==", "{hunter2=}"] {
+        let forgotten = Case::new().set(assignment);
+        assert!(!format!("{:?}", forgotten.overrides).contains(SECRET));
+        assert!(!forgotten.try_load(&good).unwrap_err().to_string().contains(SECRET));
+    }
 }
 
 #[test]

@@ -61,7 +61,8 @@ def tokens(tokenizer, text):
 
 def character_texts(block):
     for start in range(block, block + BLOCK, TEXT):
-        yield "".join(f"x{chr(c)}y " for c in range(start, start + TEXT) if not 0xD800 <= c < 0xE000)
+        if not 0xD800 <= start < 0xE000:
+            yield "".join(f"x{chr(c)}y " for c in range(start, start + TEXT))
 
 
 def digest(tokenizer, block):

@@ -42,13 +42,11 @@ impl Layer {
     }
 
     /// `--set path.to.key=value`.
-    pub(super) fn set(schema: &Value, assignment: &str) -> Result<Self, Box<Problem>> {
-        match assignment.split_once('=') {
-            Some((path, text)) if !path.is_empty() => {
-                Ok(Self { origin: Origin::Set, value: nested(schema, path.trim(), text) })
-            }
+    pub(super) fn set(schema: &Value, text: &str) -> Result<Self, Box<Problem>> {
+        match assignment(text) {
+            Some((path, value)) => Ok(Self { origin: Origin::Set, value: nested(schema, path, value) }),
             // Not quoted: it may be a secret whose path was forgotten.
-            _ => {
+            None => {
                 let problem =
                     Problem { origin: Origin::Set, ..Problem::error("", "`--set` without a path and `=`") };
                 let hint = "write `--set path.to.key=value`, such as `--set batch.max_batch_size=32`";
@@ -56,6 +54,16 @@ impl Layer {
             }
         }
     }
+}
+
+/// Path and value of a `--set`. What is written in front of `=` is shown to people, so it must look
+/// like a path: a password without one may have a `=` at its end.
+pub(super) fn assignment(text: &str) -> Option<(&str, &str)> {
+    let (path, value) = text.split_once('=')?;
+    let path = path.trim();
+    let is_path = !path.is_empty()
+        && path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    is_path.then_some((path, value))
 }
 
 /// Without the value, which may hold a secret.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub struct Overrides {
 /// The names only: values may be secrets.
 impl fmt::Debug for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = self.set.iter().map(|s| s.split_once('=').map_or("", |(path, _)| path));
+        let set = self.set.iter().map(|s| layers::assignment(s).map_or("", |(path, _)| path));
         f.debug_struct("Overrides")
             .field("environment", &self.environment.keys())
             .field("set", &set.collect::<Vec<_>>())
@@ -112,6 +113,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     // Of no concern to a worker: see `cases`.
     document.value.as_object_mut().map(|map| map.remove(TESTS));
     let mut places = Places::in_file(file, document.lines);
+    let schema = schema::schema();
     let mut problems: Vec<Problem> = document
         .duplicates
         .into_iter()
@@ -119,13 +121,16 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         .map(|(path, line)| Problem {
             line: Some(line),
             origin: Origin::File,
-            ..Problem::error(path, "is written twice")
+            ..match schema::up_to_secret(&schema, &path) {
+                secret if secret != path => Problem::error(secret, "has a key that is written twice"),
+                _ => Problem::error(path, "is written twice"),
+            }
         })
         .map(|problem| problem.hint("keep one of them"))
         .collect();
 
-    let schema = schema::schema();
-    let mut merged = merge(&schema, document.value, overrides, &mut places, &mut problems);
+    let written = sections(document.value, document.line, &mut problems);
+    let mut merged = merge(&schema, written, overrides, &mut places, &mut problems);
     schema::drop_nulls(&schema, &mut merged);
     if merged.as_object_mut().and_then(|map| map.remove(TESTS)).is_some() {
         let problem = Problem::error(TESTS, "stands in a file only");
@@ -175,12 +180,34 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Document, ConfigError> {
 
 /// A file's text.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
-    let refuse = |what| ConfigError { problems: vec![Problem::of_file(file, what)] };
-    let cannot = |e: std::io::Error| refuse(format!("cannot be read: {e}"));
-    if std::fs::metadata(file).map_err(cannot)?.len() > MAX_FILE_BYTES {
-        return Err(refuse("is larger than 1 MiB: is it a pipeline?".to_owned()));
+    let refuse = |problem: Problem| ConfigError { problems: vec![problem] };
+    let cannot = |e: std::io::Error| refuse(Problem::of_file(file, format!("cannot be read: {e}")));
+    let mut bytes = Vec::new();
+    // Not by its length: a device or a pipe has none.
+    let opened = std::fs::File::open(file).map_err(cannot)?;
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(refuse(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?")));
     }
-    std::fs::read_to_string(file).map_err(cannot)
+    String::from_utf8(bytes).map_err(|e| {
+        let (good, _) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        refuse(Problem { line: Some(line), ..Problem::of_file(file, "is not UTF-8 from this line on") })
+    })
+}
+
+/// What the file says, if that is sections at all.
+fn sections(file: Value, line: usize, problems: &mut Vec<Problem>) -> Value {
+    match file {
+        Value::Object(_) => return file,
+        Value::Null => {}
+        _ => {
+            let problem = Problem::error("", "a pipeline is a map of sections");
+            let problem = Problem { origin: Origin::File, line: Some(line), ..problem };
+            problems.push(problem.hint("begin with `input:` and `model:`"));
+        }
+    }
+    Value::Object(serde_json::Map::new())
 }
 
 /// File, environment, `--set`: later ones over earlier ones. Defaults are what serde fills in.
@@ -191,17 +218,6 @@ fn merge(
     places: &mut Places,
     problems: &mut Vec<Problem>,
 ) -> Value {
-    let file = match file {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        file => file,
-    };
-    if !file.is_object() {
-        problems.push(
-            Problem { origin: Origin::File, ..Problem::error("", "a pipeline is a map of sections") }
-                .hint("begin with `input:` and `model:`"),
-        );
-        return Value::Object(serde_json::Map::new());
-    }
     let ours = overrides.environment.iter().filter(|(name, _)| name.starts_with(PREFIX));
     let environment = ours.filter_map(|(name, text)| Layer::environment(schema, name, text));
     let mut all: Vec<Layer> = std::iter::once(Layer::file(file)).chain(environment).collect();

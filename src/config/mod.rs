@@ -28,6 +28,7 @@ pub(crate) mod yaml;
 
 pub use cases::{Case, CaseFile, Expect, Given, Written, beside, cases, cases_beside, is_beside};
 pub use load::{Loaded, Overrides, Places, load};
+pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use rules::{ModelFacts, check_against_model, require_kafka};
 pub use schema::{cases as cases_schema, paths, schema};

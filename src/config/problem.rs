@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, said so that the reader can put it right: where, what, and
 //! what would be right. Never holds a value out of the file, which may be a secret.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::path;
@@ -134,15 +134,15 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning: ",
         })?;
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", Plain(&self.path))?;
         }
-        f.write_str(&self.what)?;
+        write!(f, "{}", Plain(&self.what))?;
         match &self.origin {
-            Origin::Environment(name) => write!(f, "\n  --> environment variable {name}")?,
-            Origin::Set => write!(f, "\n  --> --set {}", self.path)?,
+            Origin::Environment(name) => write!(f, "\n  --> environment variable {}", Plain(name))?,
+            Origin::Set => write!(f, "\n  --> --set {}", Plain(&self.path))?,
             Origin::File | Origin::Unwritten => {
                 if let Some(file) = &self.file {
-                    write!(f, "\n  --> {}", file.display())?;
+                    write!(f, "\n  --> {}", Plain(&file.to_string_lossy()))?;
                     for number in [self.line, self.column].into_iter().flatten() {
                         write!(f, ":{number}")?;
                     }
@@ -150,7 +150,23 @@ impl fmt::Display for Problem {
             }
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n  help: {hint}")?;
+            write!(f, "\n  help: {}", Plain(hint))?;
+        }
+        Ok(())
+    }
+}
+
+/// Control characters escaped: what a file or variable names must neither drive a terminal nor look
+/// like a line of ours.
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c.is_control() {
+                true => write!(f, "{}", c.escape_default())?,
+                false => f.write_char(c)?,
+            }
         }
         Ok(())
     }

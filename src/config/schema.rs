@@ -107,6 +107,23 @@ pub(super) fn at<'s>(schema: &'s Value, dotted: &str) -> (Vec<String>, Option<&'
     (keys, node)
 }
 
+/// A dotted path, but no further than to a secret: what is written below one may be the secret itself.
+pub(super) fn up_to_secret<'p>(schema: &Value, dotted: &'p str) -> &'p str {
+    let (mut node, mut end) = (schema, 0);
+    for key in dotted.split('.') {
+        match node.get("properties").and_then(|p| p.get(key)) {
+            Some(below) => node = below,
+            None => return dotted,
+        }
+        end += key.len();
+        if node.get("writeOnly").is_some() {
+            return dotted.get(..end).unwrap_or(dotted);
+        }
+        end += 1;
+    }
+    dotted
+}
+
 /// Removes the keys that are known and have no value: `batch:` with every line below it commented
 /// out is the same as no `batch:`. Unknown ones stay, to be reported.
 pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {

@@ -2,6 +2,7 @@
 //! wrong is collected, not thrown.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use super::problem::Problem;
 use super::{Secret, librdkafka, path, topics, units, words};
 use crate::kafka::client;
+
+/// No secret is that long; a wrong path, such as a device, may be.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Collects what is wrong while values are turned into real ones. For a wrong value its method says
 /// so in `found` and gives a stand-in, so that the rest can be judged; settings with a stand-in in
@@ -103,7 +107,7 @@ impl Check<'_> {
             }),
             Raw::Elsewhere(SecretSource::File(file)) => {
                 let file = self.base.join(file);
-                std::fs::read_to_string(&file)
+                read_secret(&file)
                     .map(|text| without_line_feed(&text).to_owned())
                     .map_err(|e| Box::new(cannot_read(&path::key(at, "file"), &file, &e)))
             }
@@ -116,6 +120,15 @@ impl Check<'_> {
             self.found.push(*problem);
             String::new()
         }))
+    }
+}
+
+fn read_secret(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_SECRET_BYTES {
+        true => Err(std::io::Error::other("it is too large for a secret (64 KiB)")),
+        false => Ok(text),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::Plain;
 use crate::config::settings::Output;
 use crate::enrich::source_headers;
 use crate::record::{DeadLetter, Header, Outcome, PassThrough};
@@ -83,9 +84,5 @@ impl fmt::Display for Seen {
 
 /// On one line, and with nothing in it that a terminal would obey.
 pub fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    Plain(text).to_string()
 }

@@ -16,7 +16,7 @@
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
-//! | `topic_limits` | how large a message the topics take |
+//! | `topic_limits` | what the topics' own settings refuse |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, unbounded};
 use rdkafka::ClientConfig;
@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
+use super::headers;
 use super::surge::Surge;
-use super::{headers, topic_limits};
+use super::topic_limits::TopicLimits;
 use crate::config::settings::{DeadLetterTopic, Output, OutputPartition};
 use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
@@ -40,6 +41,7 @@ pub(super) struct Publisher {
     /// Of each topic for results. Read once: were they to follow a growing topic, records without a
     /// key would change their partition in the middle of the stream.
     partitions: HashMap<String, i32>,
+    limits: TopicLimits,
     surge: Option<Surge>,
     /// Did not fit into librdkafka's queue yet; in order.
     waiting: VecDeque<Arc<InFlight>>,
@@ -62,13 +64,16 @@ impl Publisher {
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
-        let batch_bytes = match config.get("batch.size").and_then(|bytes| bytes.parse().ok()) {
-            Some(bytes) => bytes,
-            None => {
-                let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
-                topic_limits::batch_size(&config, &topics)
-            }
-        };
+        let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
+        let limits = TopicLimits::ask(&config, &topics);
+        if limits.is_compacted(dead) {
+            tracing::warn!(
+                topic = dead,
+                "the dead-letter topic is compacted: of letters with one key only the last is kept, and one without a key stops the worker"
+            );
+        }
+        let asked = config.get("batch.size").and_then(|bytes| bytes.parse().ok());
+        let batch_bytes = asked.unwrap_or_else(|| limits.batch_size());
         config.set("batch.size", batch_bytes.to_string());
         let producer: BaseProducer<ProducerEvents> =
             config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
@@ -86,6 +91,7 @@ impl Publisher {
             source_headers: output.source_headers,
             batch_bytes,
             partitions,
+            limits,
             surge,
             waiting: VecDeque::new(),
         })
@@ -109,11 +115,32 @@ impl Publisher {
     /// # Errors
     /// A refusal; or a surge of dead letters, and then this outcome is not written.
     pub(super) fn publish(&mut self, write: InFlight) -> Result<(), RunError> {
+        let write = self.unless_refused(write);
         if let Some(surge) = &mut self.surge {
             surge.see(&write.outcome)?;
         }
         self.waiting.push_back(Arc::new(write));
         self.push()
+    }
+
+    /// What its topic would refuse whenever it is sent is a dead letter, in its turn.
+    fn unless_refused(&self, write: InFlight) -> InFlight {
+        let InFlight { ticket, outcome, stamps, settled } = write;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        let refusal = match &outcome {
+            Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
+                self.limits.refusal(self.topic_of(&outcome), record, now)
+            }
+            Outcome::DeadLetter { .. } => None,
+        };
+        let outcome = match (refusal, outcome) {
+            (Some(message), Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. }) => {
+                let letter = DeadLetter { reason: Reason::OutputRefused, message, stage: Stage::Publish };
+                Outcome::DeadLetter { record, letter }
+            }
+            (_, outcome) => outcome,
+        };
+        InFlight { ticket, outcome, stamps, settled }
     }
 
     /// Serves the producer and sends what had to wait.
@@ -259,7 +286,8 @@ fn wire_size(outcome: &Outcome) -> usize {
         }
     };
     let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
-    let headers = record.headers.iter().chain(added).map(|h| h.name.len() + bytes(&h.value));
+    // Each with two lengths, of a byte or more: of 400,000 headers they are the larger part.
+    let headers = record.headers.iter().chain(added).map(|h| 2 + h.name.len() + bytes(&h.value));
     bytes(&record.key) + value.map_or(bytes(&record.value), Vec::len) + headers.sum::<usize>()
 }
 
@@ -269,11 +297,11 @@ fn cut(record: &mut Record) -> bool {
     const MARK: &str = "__squeezeflow.errors.cut.";
     let mark = |name: &str, what: String| Header::new(format!("{MARK}{name}"), what);
     let is_mark = |h: &Header| h.name.starts_with(MARK.as_bytes());
+    let digest = |whole: &[u8]| Sha256::digest(whole).iter().map(|b| format!("{b:02x}")).collect();
     let value = record.value.as_mut();
     if let Some(value) = value.filter(|v| v.len() > CUT_VALUE) {
-        let digest: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
         record.headers.push(mark("value_length", value.len().to_string()));
-        record.headers.push(mark("value_sha256", digest));
+        record.headers.push(mark("value_sha256", digest(value)));
         value.truncate(CUT_VALUE);
     } else if record.headers.iter().any(|h| !is_mark(h)) {
         let own = record.headers.iter().filter(|h| !is_mark(h)).count();
@@ -281,6 +309,7 @@ fn cut(record: &mut Record) -> bool {
         record.headers.push(mark("headers", own.to_string()));
     } else if let Some(key) = record.key.as_mut().filter(|k| k.len() > CUT_KEY) {
         record.headers.push(mark("key_length", key.len().to_string()));
+        record.headers.push(mark("key_sha256", digest(key)));
         key.truncate(CUT_KEY);
     } else {
         return false;

@@ -163,11 +163,13 @@ pub enum Reason {
     NonFiniteOutput,
     /// The enriched record is larger than the output topic takes.
     OutputTooLarge,
+    /// The output topic's settings refuse the record, whenever it is sent.
+    OutputRefused,
 }
 
 impl Reason {
     /// Every code there is, for documentation and metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidJson,
         Self::NotAnObject,
         Self::InvalidUtf8,
@@ -182,6 +184,7 @@ impl Reason {
         Self::InferenceFailed,
         Self::NonFiniteOutput,
         Self::OutputTooLarge,
+        Self::OutputRefused,
     ];
 
     /// The code as it stands in headers, metrics and documents.
@@ -201,6 +204,7 @@ impl Reason {
             Self::InferenceFailed => "inference_failed",
             Self::NonFiniteOutput => "non_finite_output",
             Self::OutputTooLarge => "output_too_large",
+            Self::OutputRefused => "output_refused",
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::support::client::Message;
 use crate::support::cluster::Cluster;
 use crate::support::here;
 use crate::support::observer::{Seen, read_all, source_of};
-use crate::support::process::scratch;
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
 use crate::support::wait::{PATIENCE, until};
+use crate::support::zoo::{FRAGILE, noise};
 
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
@@ -87,19 +87,6 @@ fn assert_result(nlp: &serde_json::Value) {
     assert!(tokens("used") > 2 && tokens("used") <= tokens("seen"), "{nlp}");
 }
 
-/// A package whose tokenizer knows a word that its model does not: inference itself fails on it.
-fn fragile_package() -> std::path::PathBuf {
-    let (from, to) = (here("tests/packages/tiny-squeezebert"), scratch("package"));
-    for file in ["config.json", "model.onnx", "tokenizer_config.json"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    let tokenizer = std::fs::read_to_string(from.join("tokenizer.json")).unwrap();
-    let mut tokenizer: serde_json::Value = serde_json::from_str(&tokenizer).unwrap();
-    tokenizer["model"]["vocab"]["mandragora"] = 999_999.into();
-    std::fs::write(to.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    to
-}
-
 #[test]
 fn one_percent_of_every_poison_is_dead_lettered_whole_and_its_neighbours_are_enriched() {
     crate::require_kafka!();
@@ -133,7 +120,7 @@ fn one_percent_of_every_poison_is_dead_lettered_whole_and_its_neighbours_are_enr
 
     let observer = scene.observer();
     // Large batches, so that poison has neighbours.
-    let pipeline = scene.pipeline.clone().set("model.path", fragile_package().to_str().unwrap());
+    let pipeline = scene.pipeline.clone().set("model.path", FRAGILE.to_str().unwrap());
     scene.client.produce(&scene.input(), messages.clone());
     let worker = pipeline.set("output.on_existing", "error").start_ready();
     observer.wait(1000, PATIENCE);
@@ -234,18 +221,6 @@ fn a_missing_output_topic_is_named_and_nothing_is_committed() {
     assert!(scene.client.committed(&scene.name, &scene.input()).is_empty());
 }
 
-/// Text that no codec makes smaller.
-fn noise(length: usize) -> String {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[state as usize % 64])
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 #[test]
 fn what_is_too_large_is_a_dead_letter_and_cut_only_where_that_is_too_large_too() {
     crate::require_kafka!();
@@ -257,7 +232,7 @@ fn what_is_too_large_is_a_dead_letter_and_cut_only_where_that_is_too_large_too()
     for (i, size) in [(20, 6_000), (21, 6_000), (150, 6_000), (200, 100_000), (299, 6_000)] {
         let value = messages[i].value.as_mut().unwrap();
         assert_eq!(value.pop(), Some(b'}'));
-        value.extend(format!(",\"pad\":\"{}\"}}", noise(size)).into_bytes());
+        value.extend(format!(",\"pad\":\"{}\"}}", noise(size, i)).into_bytes());
     }
     let cut = messages[200].value.clone().unwrap();
     scene.client.produce(&scene.input(), messages.clone());

@@ -9,11 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounted;
 mod brokers;
 mod flow;
 mod harness;
 mod lifecycle;
 mod murmur2;
+mod oddities;
 mod offsets;
 mod routing;
 mod scale;

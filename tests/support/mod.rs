@@ -10,10 +10,12 @@
 //! | `observer` | everything a topic holds, read along while the test runs |
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
 //! | `check` | lost, duplicate, out of order, altered? |
+//! | `raw` | records that no Kafka client would send |
 //! | `records` | records to send |
 //! | `scene` | the topics, group and pipeline of one test |
 //! | `feeder` | sends in the background, a little ahead of the output |
 //! | `wait` | wait for conditions, never for time |
+//! | `zoo/` | everything that a stream can carry |
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
@@ -24,10 +26,12 @@ pub mod feeder;
 pub mod kafka;
 pub mod observer;
 pub mod process;
+pub mod raw;
 pub mod records;
 pub mod scene;
 pub mod wait;
 pub mod worker;
+pub mod zoo;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -128,6 +128,26 @@ pub fn read_all(client: &Client, topics: &[&str]) -> Vec<Seen> {
     all
 }
 
+/// Shows each record of these topics as it comes, and keeps none, until `each` has seen enough.
+#[track_caller]
+pub fn follow(client: &Client, topics: &[&str], patience: Duration, mut each: impl FnMut(Seen) -> bool) {
+    let consumer = reader(client, topics);
+    let mut last = Instant::now();
+    loop {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                last = Instant::now();
+                if !each(copy(&message)) {
+                    return;
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            Some(Err(error)) => eprintln!("reader: {error}"),
+        }
+        assert!(last.elapsed() < patience, "nothing more came for {patience:?}");
+    }
+}
+
 /// The input record behind an output or a dead letter, as its headers name it.
 pub fn source_of(seen: &Seen) -> Place {
     let named = |prefix: &str| {
@@ -157,16 +177,32 @@ fn reader(client: &Client, topics: &[&str]) -> BaseConsumer {
 }
 
 fn copy(message: &rdkafka::message::BorrowedMessage<'_>) -> Seen {
-    let headers = message
-        .headers()
-        .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
     Seen {
         topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
+        headers: message.headers().map(headers).unwrap_or_default(),
         timestamp: message.timestamp().to_millis(),
     }
+}
+
+/// rdkafka's own reader panics at a name that is not UTF-8; here such bytes become U+FFFD.
+#[allow(unsafe_code)]
+fn headers(all: &rdkafka::message::BorrowedHeaders) -> Vec<(String, Option<Vec<u8>>)> {
+    let one = |index| {
+        let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: rdkafka's view is the C structure itself; what is pointed to lives as long as it, and
+        // is copied at once.
+        unsafe {
+            let native = std::ptr::from_ref(all).cast();
+            rdkafka_sys::rd_kafka_header_get_all(native, index, &mut name, &mut value, &mut size);
+            let name = std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned();
+            let bytes =
+                (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
+            (name, bytes)
+        }
+    };
+    (0..all.count()).map(one).collect()
 }

@@ -169,5 +169,6 @@ schema!(DeadLetterReason, { "type": "string", "title": "a reason code", "enum": 
 
 /// Those that can come without a broker.
 fn reasons() -> Vec<&'static str> {
-    Reason::ALL.into_iter().filter(|r| *r != Reason::OutputTooLarge).map(Reason::as_str).collect()
+    let of_broker = |reason: &Reason| matches!(reason, Reason::OutputTooLarge | Reason::OutputRefused);
+    Reason::ALL.into_iter().filter(|reason| !of_broker(reason)).map(Reason::as_str).collect()
 }

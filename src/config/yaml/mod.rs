@@ -22,6 +22,8 @@ pub(crate) struct Document {
     pub(crate) root: Option<Node>,
     /// What it says; `Null` for an empty one.
     pub(super) value: Value,
+    /// Where it begins, comments left out.
+    pub(super) line: usize,
     /// Line of each key and list item, by its path.
     pub(super) lines: BTreeMap<String, usize>,
     /// Keys that are written twice in one place, with the line of the second.
@@ -68,7 +70,8 @@ pub(crate) fn parse(text: &str, scalars: Scalars) -> Result<Document, SyntaxErro
 }
 
 fn document(root: Node, scalars: Scalars) -> Document {
-    let mut document = Document { value: root.value(scalars), ..Document::default() };
+    let (value, line) = (root.value(scalars), root.place.line);
+    let mut document = Document { value, line, ..Document::default() };
     document.look(&root, "");
     Document { root: Some(root), ..document }
 }

@@ -39,7 +39,7 @@ enum Verb {
     /// Say everything that is wrong with pipelines, without starting them.
     Check(check::Arguments),
     /// Print the JSON Schema of a pipeline file.
-    Schema,
+    Schema(schema::Arguments),
     /// Tag records from standard input, one a line, to standard output.
     Tag(tag::Arguments),
     /// Run the cases that stand in or beside a pipeline file: the real model, no broker.
@@ -77,7 +77,7 @@ pub fn dispatch(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
-        Verb::Schema => schema::run(),
+        Verb::Schema(arguments) => schema::run(&arguments),
         Verb::Tag(arguments) => tag::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
@@ -173,6 +173,7 @@ mod tests {
             "squeezeflow run p.yaml --set a.b=c --set d=e",
             "squeezeflow check a.yaml b.yaml --connect",
             "squeezeflow schema",
+            "squeezeflow schema --tests",
             "squeezeflow tag p.yaml --dead-letters dead.jsonl",
             "squeezeflow test p.yaml --filter praise --update --set a.b=c",
             "squeezeflow demo --keep --records 50 --plain",

@@ -9,8 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use console::style;
+use serde_json::{Value, json};
 
 use super::{Exit, PipelineArguments, complain, fail, print, refuse_any, run as worker};
+use crate::config::settings::{Format, Input, TemplatePart, TextSelector};
 use crate::config::{self, Case, CaseFile, Loaded};
 use crate::golden::{self, Difference, NotUpdated, Seen, Verdict};
 use crate::model;
@@ -58,7 +60,7 @@ fn start(arguments: &Arguments) -> Result<Exit, Exit> {
     })?;
     let chosen = choose(&files, arguments.filter.as_deref());
     if chosen.is_empty() {
-        eprintln!("error: {}", no_case(file, &files, arguments.filter.as_deref()));
+        eprintln!("error: {}", no_case(file, &pipeline.settings.input, &files, arguments.filter.as_deref()));
         return Err(Exit::Usage);
     }
     // One session: so few texts need no more, and share batches all the better.
@@ -81,24 +83,58 @@ fn choose<'a>(files: &'a [CaseFile], filter: Option<&str>) -> Vec<(&'a CaseFile,
 }
 
 /// What to do where there is nothing to test.
-fn no_case(pipeline: &Path, files: &[CaseFile], filter: Option<&str>) -> String {
+fn no_case(pipeline: &Path, input: &Input, files: &[CaseFile], filter: Option<&str>) -> String {
     if let (Some(filter), false) = (filter, files.is_empty()) {
-        let names = files.iter().flat_map(|file| &file.cases).map(|case| case.name.as_str());
-        let names: Vec<&str> = names.collect();
+        let names = files.iter().flat_map(|file| &file.cases).map(|case| golden::shown(&case.name));
+        let names: Vec<String> = names.collect();
         return format!("no case has `{filter}` in its name; there are: {}", names.join(", "));
     }
     format!(
         "{} has no cases, and there is no {}\n\
          \n\
-         The first one, for either of them (`squeezeflow test --update` fills in what to expect):\n\
+         The first one, for either of them (`squeezeflow test --update` writes what to expect):\n\
          \n\
          tests:\n\
          \x20 - name: praise\n\
-         \x20   input: {{ text: \"a delight\" }}\n\
+         \x20   input: {}\n\
          \x20   expect:\n",
         pipeline.display(),
-        config::beside(pipeline).display()
+        config::beside(pipeline).display(),
+        delight(&input.format)
     )
+}
+
+/// A record that the pipeline can read.
+fn delight(format: &Format) -> String {
+    let pointers: Vec<&str> = match format {
+        Format::Text => return "a delight".to_owned(),
+        Format::Json(TextSelector::Pointer(pointer)) => vec![pointer],
+        Format::Json(TextSelector::Template(parts)) => parts
+            .iter()
+            .filter_map(|part| match part {
+                TemplatePart::Pointer(pointer) => Some(pointer.as_str()),
+                TemplatePart::Literal(_) => None,
+            })
+            .collect(),
+    };
+    let mut record = json!({});
+    for pointer in pointers {
+        let keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+        put(&mut record, keys);
+    }
+    record.to_string()
+}
+
+/// Makes the way to a text, and puts one there.
+fn put(place: &mut Value, mut keys: impl Iterator<Item = String>) {
+    let Some(key) = keys.next() else { return *place = "a delight".into() };
+    if !place.is_object() {
+        *place = json!({});
+    }
+    if let Value::Object(map) = place {
+        let keys: Vec<String> = keys.collect();
+        put(map.entry(key).or_insert(Value::Null), keys.into_iter());
+    }
 }
 
 fn try_all<'a>(
@@ -185,5 +221,26 @@ fn tell(out: &mut String, ran: &Ran<'_>) -> std::fmt::Result {
     match updated {
         Some(Err(why)) => writeln!(out, "           not updated: {why}; change it by hand"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_first_case_is_one_that_the_pipeline_can_read() {
+        let pointer = |pointer: &str| Format::Json(TextSelector::Pointer(pointer.to_owned()));
+        assert_eq!(delight(&Format::Text), "a delight");
+        assert_eq!(delight(&pointer("/text")), r#"{"text":"a delight"}"#);
+        assert_eq!(delight(&pointer("/a~1b/c")), r#"{"a/b":{"c":"a delight"}}"#);
+        let parts = [
+            TemplatePart::Pointer("/t/a".into()),
+            TemplatePart::Literal(". ".into()),
+            TemplatePart::Pointer("/t/b".into()),
+        ];
+        let template = Format::Json(TextSelector::Template(parts.into()));
+        assert_eq!(delight(&template), r#"{"t":{"a":"a delight","b":"a delight"}}"#);
     }
 }

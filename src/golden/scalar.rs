@@ -34,31 +34,24 @@ pub(super) fn score(score: f32, tolerance: f64) -> String {
 pub(super) fn json(json: &str) -> Option<String> {
     match Kind::of(json) {
         Kind::String => Some(text(&json::string(json)?)),
-        _ => flow(json),
-    }
-}
-
-fn flow(json: &str) -> Option<String> {
-    match Kind::of(json) {
-        Kind::String => json::string(json).map(|text| double_quoted(&text)),
         Kind::Array => {
             let mut items = Vec::new();
-            json::items(json, |item| items.push(flow(item.trim_matches(json::WHITE_SPACE)))).ok()?;
+            json::items(json, |item| items.push(self::json(item.trim_matches(json::WHITE_SPACE)))).ok()?;
             Some(format!("[{}]", items.into_iter().collect::<Option<Vec<_>>>()?.join(", ")))
         }
         Kind::Object => {
             let mut members: Vec<Option<(String, String)>> = Vec::new();
             json::members(json, |key, value| {
-                let key = json::string(key).map(|key| double_quoted(&key));
-                let value = flow(value.trim_matches(json::WHITE_SPACE));
+                let key = json::string(key).map(|key| text(&key));
+                let value = self::json(value.trim_matches(json::WHITE_SPACE));
                 // Of a key that is there twice, the last one counts; in YAML it is an error.
                 members.retain(|member| member.as_ref().map(|(k, _)| k) != key.as_ref());
                 members.push(key.zip(value));
             })
             .ok()?;
             let members = members.into_iter().collect::<Option<Vec<_>>>()?;
-            let each = members.iter().map(|(key, value)| format!("{key}: {value}"));
-            Some(format!("{{{}}}", each.collect::<Vec<_>>().join(", ")))
+            let each: Vec<String> = members.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            Some(if each.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", each.join(", ")) })
         }
         Kind::Number | Kind::Boolean | Kind::Null => Some(json.to_owned()),
     }
@@ -128,9 +121,9 @@ mod tests {
         ] {
             assert_eq!(text(of), yaml);
         }
-        assert_eq!(json("{ \"a\" : 1.10,\"b\":[ ] }").unwrap(), "{\"a\": 1.10, \"b\": []}");
+        assert_eq!(json("{ \"a\" : 1.10,\"b\":[ ] }").unwrap(), "{ a: 1.10, b: [] }");
         assert_eq!(json("12345678901234567890").unwrap(), "12345678901234567890");
-        assert_eq!(json("{\"a\":1,\"a\":2}").unwrap(), "{\"a\": 2}");
+        assert_eq!(json("{\"a\":1,\"a\":2}").unwrap(), "{ a: 2 }");
         assert_eq!(json("[\"\\ud83d\"]"), None);
     }
 

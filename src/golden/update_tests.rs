@@ -278,7 +278,7 @@ tests:
       fields:
         /label: positive    # not this
         /tokens:               # nor this
-          {\"used\": 8, \"seen\": 9}
+          { used: 8, seen: 9 }
         /n: 1.1                # this
         \"/big\": 12345678901234567890
       headers: { lang: en, none: null, }

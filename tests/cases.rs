@@ -260,6 +260,62 @@ fn what_cannot_be_tested_has_an_exit_code_of_its_own() {
     assert_eq!(code, 3, "{shown}");
 }
 
+/// Decimals that every processor agrees upon.
+fn rounded(text: &str) -> String {
+    let mut decimals = None;
+    let keep = |c: &char| {
+        decimals = match (c, decimals) {
+            ('.', _) => Some(0),
+            (c, Some(n)) if c.is_ascii_digit() => Some(n + 1),
+            _ => None,
+        };
+        decimals.is_none_or(|n| n <= 4)
+    };
+    text.chars().filter(keep).collect()
+}
+
+#[test]
+fn the_page_shows_what_is_printed() {
+    let page = std::fs::read_to_string(repository().join("docs/PIPELINE_TESTS.md")).unwrap();
+    let block =
+        |from: &str| page.split_once(from).unwrap().1.split_once("\n```").unwrap().0.to_owned() + "\n";
+    let scratch = TempDir::new().unwrap();
+    let pipelines = scratch.path().join("pipelines");
+    std::fs::create_dir(&pipelines).unwrap();
+    let pipeline = pipelines.join("sentiment.yaml");
+    std::fs::copy(repository().join("pipelines/sentiment.yaml"), &pipeline).unwrap();
+    std::fs::write(config::beside(&pipeline), block("```yaml\n")).unwrap();
+    let model = format!("model.path={}", repository().join("models/sentiment").display());
+    let (code, shown) = test(&pipeline, &["--set", &model]);
+    let shown = shown.replace(&format!("{}/", scratch.path().display()), "");
+    assert_eq!(code, 1);
+    assert_eq!(rounded(&shown), rounded(&block("$ squeezeflow test pipelines/sentiment.yaml\n")));
+}
+
+#[test]
+fn results_in_headers_are_seen_too() {
+    let cases = "\
+tests:
+- name: raw
+  input: a delight
+  headers: { lang: en }
+  expect: { label: positive, value: a delight, headers: { nlp.label: positive, lang: en } }
+- name: json
+  input: '{\"text\":\"a delight\"}'
+  expect: { headers: { nlp.label: negative } }
+";
+    let scratch = Scratch::new("", cases);
+    let (code, shown) = scratch.test(&["--set", "input.format=text", "--set", "output.mode=headers"]);
+    let expected = "\
+ok       raw
+FAIL     json (p.tests.yaml:6)
+           header nlp.label  expected negative
+                             was      positive
+1 passed, 1 failed
+";
+    assert_eq!((code, shown.as_str()), (1, expected));
+}
+
 #[test]
 fn check_looks_at_the_cases_too() {
     let scratch =

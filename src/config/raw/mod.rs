@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cases;
 mod records;
 
+pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
 
 use super::defaults;

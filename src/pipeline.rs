@@ -5,8 +5,8 @@
 //! one after the other, each when the one before it is done; then the way out closes too.
 //!
 //! The owner of the edges (Kafka thread, standard input) admits at most
-//! `limits.max_in_flight_records`. The channels at both ends hold that many, so neither the owner
-//! nor the last stage ever waits for the other: there is no circle to dead-lock in.
+//! `limits.max_in_flight_records`. Both ends hold that many, so neither the owner nor the last stage
+//! ever waits for the other: there is no circle to dead-lock in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::join::Join;
 use crate::model::{Infer, InferError, Loaded, Output};
 use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::Metrics;
-use crate::text::{Decoder, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
+use crate::text::{Decoder, Intake, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl PipelineError {
 
 /// The running stages, seen from their edges.
 pub struct Stages {
-    input: Option<Sender<Tracked<Record>>>,
+    input: Intake<Tracked<Record>>,
     /// The way out.
     pub outcomes: Receiver<Tracked<Outcome>>,
     fault: Fault,
@@ -83,7 +83,7 @@ impl Stages {
 
         let in_flight = settings.limits.max_in_flight_records.get();
         let capacity = settings.batch.max_size.get() * batch::WINDOW_BATCHES;
-        let (input, records) = bounded(in_flight);
+        let input = Intake::default();
         let (out, outcomes) = bounded(in_flight);
         let (readings_in, readings) = mpsc::channel(settings.batch.max_size.get());
         let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
@@ -91,7 +91,7 @@ impl Stages {
 
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
         for _ in 0..settings.limits.text_workers.get() {
-            let (reader, records) = (reader.clone(), records.clone());
+            let (reader, records) = (reader.clone(), input.clone());
             let (readings, out) = (readings_in.clone(), out.clone());
             threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &out))?;
         }
@@ -117,19 +117,21 @@ impl Stages {
                 fault.raise(PipelineError::Panicked("batcher"));
             }
         });
-        Ok(Self { input: Some(input), outcomes, fault: threads.fault, threads: threads.handles })
+        Ok(Self { input, outcomes, fault: threads.fault, threads: threads.handles })
     }
 
     /// Hands an admitted record to the text workers. Does not block while at most
     /// `max_in_flight_records` are admitted.
     pub fn submit(&self, record: Tracked<Record>) -> Result<(), PipelineError> {
-        let input = self.input.as_ref().ok_or(PipelineError::Closed)?;
-        input.send(record).map_err(|_| self.take_fault().unwrap_or(PipelineError::Closed))
+        match self.input.push(record.ticket.partition, record) {
+            true => Ok(()),
+            false => Err(self.take_fault().unwrap_or(PipelineError::Closed)),
+        }
     }
 
     /// No more records come. What is inside is finished; then `outcomes` closes.
     pub fn close(&mut self) {
-        self.input = None;
+        self.input.close();
     }
 
     /// The first thing that went wrong in a stage, if any did. Check it regularly: a stage that is
@@ -142,7 +144,8 @@ impl Stages {
     /// [`Stages::close`] first and take `outcomes` until it closes. Waits for one batch at most.
     pub fn join(self) -> Result<(), PipelineError> {
         let Self { input, outcomes, fault, threads } = self;
-        drop((input, outcomes));
+        input.abandon();
+        drop(outcomes);
         for thread in threads {
             // A panic was turned into a fault by the thread itself.
             let _ = thread.join();
@@ -154,12 +157,11 @@ impl Stages {
 /// Decodes and tokenizes. What needs no model goes straight to the way out.
 fn text_worker(
     reader: &Reader,
-    records: &Receiver<Tracked<Record>>,
+    records: &Intake<Tracked<Record>>,
     readings: &mpsc::Sender<Tracked<Reading>>,
     out: &Sender<Tracked<Outcome>>,
 ) {
-    for tracked in records {
-        let Tracked { ticket, trace, mut stamps, item: record } = tracked;
+    while let Some(Tracked { ticket, trace, mut stamps, item: record }) = records.pop() {
         let result = reader.read(record);
         stamps.tokenized = Some(Instant::now());
         let sent = match result {

@@ -10,6 +10,7 @@ Exit codes:
   2  wrong usage, or a pipeline that is refused; nothing was started
   3  the model or its execution provider could not be started
   4  asked to stop, but the drain deadline passed: records without a commit will be read again
+  5  `run` stopped because of a surge of dead letters (`dead_letter.max_ratio`)
   130  stopped before its end: `run` was asked to stop twice, `dead-letters replay` once";
 
 /// An exit code of ours.
@@ -26,6 +27,8 @@ pub enum Exit {
     Model = 3,
     /// The drain deadline passed. What was not committed will be read again.
     Undrained = 4,
+    /// Too many dead letters: to start again without a change writes more of them.
+    Surge = 5,
     /// Asked to stop before it had done all.
     Stopped = 130,
 }
@@ -42,7 +45,9 @@ mod tests {
 
     #[test]
     fn help_names_every_code() {
-        for exit in [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Model, Exit::Undrained, Exit::Stopped] {
+        for exit in
+            [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Model, Exit::Undrained, Exit::Surge, Exit::Stopped]
+        {
             assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
         }
     }

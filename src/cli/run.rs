@@ -55,6 +55,7 @@ impl WorkerError {
     fn exit(&self) -> Exit {
         match self {
             Self::Run(RunError::DrainDeadline { .. }) => Exit::Undrained,
+            Self::Run(RunError::Surge { .. }) => Exit::Surge,
             _ => Exit::Failed,
         }
     }

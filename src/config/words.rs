@@ -154,6 +154,10 @@ pub(super) enum Scalar {
 schema!(Scalar, { "type": ["string", "integer", "number", "boolean"], "title": "text, a number, or true or false" });
 
 impl Scalar {
+    /// A number that is written in more than one way.
+    pub(super) fn is_fraction(&self) -> bool {
+        matches!(self, Self::Number(number) if number.is_f64())
+    }
     /// As it stands in a JSON document.
     pub(super) fn json(&self) -> serde_json::Value {
         match self {

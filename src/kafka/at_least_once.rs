@@ -53,10 +53,7 @@ impl Worker {
         }
         match self.publisher.refusal(&write, code) {
             Refusal::TooLarge => {
-                let write = self.publisher.smaller(write)?;
-                if let Some(surge) = &mut self.surge {
-                    surge.see(&write.outcome)?;
-                }
+                let write = self.publisher.smaller(write, self.surge.as_mut())?;
                 self.waiting.push_back(write);
                 self.push()
             }

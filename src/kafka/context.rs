@@ -17,7 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
 use super::retained::Write;
-use crate::record::{Offset, Outcome, Stamps, Ticket};
+use crate::record::{Header, Offset, Outcome, Stamps, Ticket};
 use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
@@ -133,6 +133,8 @@ pub(super) struct InFlight {
     pub(super) outcome: Outcome,
     pub(super) stamps: Stamps,
     pub(super) settled: Instant,
+    /// Of a dead letter that had to be cut: what tells of the whole.
+    pub(super) cut: Vec<Header>,
 }
 
 /// What became of a write.

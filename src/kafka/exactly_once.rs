@@ -262,12 +262,8 @@ impl Worker {
                     let ticket = write.ticket;
                     drop(write);
                     let publisher = &self.publisher;
-                    let surge = &mut self.surge;
-                    t.retained.replace(ticket, |write| {
-                        let write = publisher.smaller(write)?;
-                        surge.as_mut().map_or(Ok(()), |surge| surge.see(&write.outcome))?;
-                        Ok::<_, RunError>(write)
-                    })?;
+                    let surge = self.surge.as_mut();
+                    t.retained.replace(ticket, |write| publisher.smaller(write, surge))?;
                 }
                 Refusal::ForNow if running => {
                     tracing::warn!(%code, "a write failed; its transaction is aborted and written again");

@@ -18,6 +18,7 @@
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
+//! | `cut` | a dead letter that is too large for its topic |
 //! | `surge` | so many dead letters that something else is wrong |
 //! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
@@ -30,6 +31,7 @@ mod at_least_once;
 pub mod client;
 mod commit;
 mod context;
+mod cut;
 pub mod embedded;
 mod ending;
 mod error;

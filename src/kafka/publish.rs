@@ -8,12 +8,12 @@ use crossbeam_channel::{Receiver, unbounded};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sha2::{Digest, Sha256};
 
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
-use super::headers;
+use super::surge::Surge;
 use super::topic_limits::TopicLimits;
+use super::{cut, headers};
 use crate::config::settings::{Output, OutputPartition};
 use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
@@ -24,11 +24,6 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC_PATIENCE: Duration = Duration::from_secs(10);
 /// Events served in one turn.
 const MOST_EVENTS: usize = 10_000;
-/// What is left of the value of a dead letter that no broker takes whole.
-const CUT_VALUE: usize = 16 * 1024;
-/// And of its key.
-const CUT_KEY: usize = 1024;
-
 /// What is to be done about a write that was refused.
 pub(super) enum Refusal {
     /// [`Publisher::smaller`], and write again.
@@ -207,7 +202,8 @@ impl Publisher {
                 (topic, record, value, extra.as_slice(), wire(record.timestamp), partition)
             }
             Outcome::DeadLetter { record, letter } => {
-                extra = dead_letter_headers(record, letter);
+                let marks = write.cut.iter().cloned();
+                extra = marks.chain(dead_letter_headers(record, letter)).collect();
                 // No timestamp: the time of writing, so that retention does not delete an old
                 // record the moment it arrives.
                 (self.dead.as_str(), record, record.value.as_ref(), extra.as_slice(), None, None)
@@ -244,7 +240,7 @@ impl Publisher {
         use RDKafkaErrorCode as E;
         let topic = || self.topic_of(&write.outcome).to_owned();
         match code {
-            E::MessageSizeTooLarge if wire_size(&write.outcome) < self.batch_bytes => {
+            E::MessageSizeTooLarge if wire_size(write) < self.batch_bytes => {
                 // It was refused for the company that it was sent in, and so were its neighbours.
                 Refusal::ForGood(RunError::BatchTooLarge { topic: topic(), batch_bytes: self.batch_bytes })
             }
@@ -272,25 +268,33 @@ impl Publisher {
     /// A write that proved too large, made smaller. The output topic does not take it: the original
     /// becomes a dead letter. Nor does the dead-letter topic: then, and only then, it is cut, and
     /// says so.
-    pub(super) fn smaller(&self, write: Arc<InFlight>) -> Result<Arc<InFlight>, RunError> {
+    ///
+    /// # Errors
+    /// When nothing is left to cut; or a surge of dead letters.
+    pub(super) fn smaller(
+        &self,
+        write: Arc<InFlight>,
+        surge: Option<&mut Surge>,
+    ) -> Result<Arc<InFlight>, RunError> {
         // Shared where a producer that was renewed has not let go of it yet.
-        let InFlight { ticket, outcome, stamps, settled } = Arc::unwrap_or_clone(write);
+        let InFlight { ticket, outcome, stamps, settled, mut cut } = Arc::unwrap_or_clone(write);
         let topic = self.topic_of(&outcome).to_owned();
         let outcome = match outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
                 let message = format!("the record is larger than topic `{topic}` takes");
+                surge.map_or(Ok(()), |surge| surge.worsen(Reason::OutputTooLarge))?;
                 let letter = DeadLetter { reason: Reason::OutputTooLarge, message, stage: Stage::Publish };
                 Outcome::DeadLetter { record, letter }
             }
             Outcome::DeadLetter { mut record, letter } => {
-                if !cut(&mut record) {
+                if !cut::shorten(&mut record, &mut cut) {
                     let code = RDKafkaErrorCode::MessageSizeTooLarge;
                     return Err(RunError::Publish { topic: self.dead.clone(), code });
                 }
                 Outcome::DeadLetter { record, letter }
             }
         };
-        Ok(Arc::new(InFlight { ticket, outcome, stamps, settled }))
+        Ok(Arc::new(InFlight { ticket, outcome, stamps, settled, cut }))
     }
 
     fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
@@ -316,44 +320,22 @@ fn wire(timestamp: Timestamp) -> Option<i64> {
     Some(timestamp.0.unwrap_or(-1))
 }
 
-/// Bytes of key, value and headers as they were sent; at least those, for a dead letter.
-fn wire_size(outcome: &Outcome) -> usize {
-    let (record, value, added) = match outcome {
+/// Bytes of key, value and headers as they were sent.
+fn wire_size(write: &InFlight) -> usize {
+    let letter;
+    let (record, value, added) = match &write.outcome {
         Outcome::Enriched { record, emit } => (record, emit.value.as_ref(), emit.headers.as_slice()),
-        Outcome::PassThrough { record, .. } | Outcome::DeadLetter { record, .. } => {
-            (record, None, [].as_slice())
+        Outcome::PassThrough { record, .. } => (record, None, [].as_slice()),
+        Outcome::DeadLetter { record, letter: why } => {
+            letter = dead_letter_headers(record, why);
+            (record, None, letter.as_slice())
         }
     };
     let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
     // Each with two lengths, of a byte or more: of 400,000 headers they are the larger part.
-    let headers = record.headers.iter().chain(added).map(|h| 2 + h.name.len() + bytes(&h.value));
+    let headers = record.headers.iter().chain(added).chain(&write.cut);
+    let headers = headers.map(|h| 2 + h.name.len() + bytes(&h.value));
     bytes(&record.key) + value.map_or(bytes(&record.value), Vec::len) + headers.sum::<usize>()
-}
-
-/// Shortens a dead letter that its topic does not take, a step at a time, and says so in headers:
-/// the value, then the record's own headers, then the key. `false`: there is nothing left to cut.
-fn cut(record: &mut Record) -> bool {
-    const MARK: &str = "__squeezeflow.errors.cut.";
-    let mark = |name: &str, what: String| Header::new(format!("{MARK}{name}"), what);
-    let is_mark = |h: &Header| h.name.starts_with(MARK.as_bytes());
-    let digest = |whole: &[u8]| Sha256::digest(whole).iter().map(|b| format!("{b:02x}")).collect();
-    let value = record.value.as_mut();
-    if let Some(value) = value.filter(|v| v.len() > CUT_VALUE) {
-        record.headers.push(mark("value_length", value.len().to_string()));
-        record.headers.push(mark("value_sha256", digest(value)));
-        value.truncate(CUT_VALUE);
-    } else if record.headers.iter().any(|h| !is_mark(h)) {
-        let own = record.headers.iter().filter(|h| !is_mark(h)).count();
-        record.headers.retain(is_mark);
-        record.headers.push(mark("headers", own.to_string()));
-    } else if let Some(key) = record.key.as_mut().filter(|k| k.len() > CUT_KEY) {
-        record.headers.push(mark("key_length", key.len().to_string()));
-        record.headers.push(mark("key_sha256", digest(key)));
-        key.truncate(CUT_KEY);
-    } else {
-        return false;
-    }
-    true
 }
 
 /// How many partitions a topic has. Asks until the brokers answer, and a little longer for a
@@ -396,43 +378,4 @@ fn partitions_of(
 
 fn no_broker(servers: &str, source: KafkaError) -> RunError {
     RunError::NoBroker { servers: servers.to_owned(), seconds: START_PATIENCE.as_secs(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::Offset;
-
-    #[test]
-    fn a_dead_letter_is_cut_step_by_step_and_says_so() {
-        let mut record = Record {
-            topic: "t".into(),
-            partition: 0,
-            offset: Offset::new(0),
-            key: Some(vec![b'k'; 5000]),
-            value: Some(vec![b'v'; 100_000]),
-            headers: vec![Header::new("big", vec![b'h'; 50_000])],
-            timestamp: Timestamp(None),
-        };
-        assert!(cut(&mut record));
-        assert_eq!(record.value.as_ref().map(Vec::len), Some(CUT_VALUE));
-        assert_eq!(record.headers.len(), 3, "the record's own header is still there");
-        assert!(cut(&mut record));
-        assert_eq!(record.headers.len(), 3, "two marks of the value, one of the headers");
-        assert!(cut(&mut record));
-        assert_eq!(record.key.as_ref().map(Vec::len), Some(CUT_KEY));
-        assert!(!cut(&mut record), "nothing left to cut");
-        let marks: Vec<_> = record
-            .headers
-            .iter()
-            .map(|h| {
-                (String::from_utf8_lossy(&h.name).replace("__squeezeflow.errors.cut.", ""), h.value.clone())
-            })
-            .collect();
-        let text = |name: &str| marks.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
-        assert_eq!(text("value_length"), Some(b"100000".to_vec()));
-        assert_eq!(text("headers"), Some(b"1".to_vec()));
-        assert_eq!(text("key_length"), Some(b"5000".to_vec()));
-        assert_eq!(text("value_sha256").map(|v| v.len()), Some(64));
-    }
 }

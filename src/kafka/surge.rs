@@ -23,13 +23,26 @@ impl Surge {
     /// One more outcome, in order of release.
     ///
     /// # Errors
-    /// [`RunError::Surge`] when the window is full and more of it than allowed are dead letters.
+    /// [`RunError::Surge`] as soon as more than the allowed share of a whole window are dead letters,
+    /// be it full yet or not: a worker that is started again and again must not write a window's
+    /// worth each time.
     pub(super) fn see(&mut self, outcome: &Outcome) -> Result<(), RunError> {
         let reason = match outcome {
             Outcome::DeadLetter { letter, .. } => Some(letter.reason),
             Outcome::Enriched { .. } | Outcome::PassThrough { .. } => None,
         };
         self.count(reason)
+    }
+
+    /// A record that was counted as healthy has become a dead letter after all (it was too large).
+    ///
+    /// # Errors
+    /// As [`Surge::see`].
+    pub(super) fn worsen(&mut self, reason: Reason) -> Result<(), RunError> {
+        let Some(healthy) = self.last.iter_mut().rev().find(|entry| entry.is_none()) else { return Ok(()) };
+        *healthy = Some(reason);
+        *self.dead.entry(reason).or_default() += 1;
+        self.judge()
     }
 
     fn count(&mut self, reason: Option<Reason>) -> Result<(), RunError> {
@@ -44,10 +57,15 @@ impl Surge {
         if let Some(reason) = reason {
             *self.dead.entry(reason).or_default() += 1;
         }
+        self.judge()
+    }
+
+    fn judge(&self) -> Result<(), RunError> {
         let dead: usize = self.dead.values().sum();
-        if self.last.len() < window || dead as f64 <= self.limit.max_ratio * window as f64 {
+        if dead as f64 <= self.limit.max_ratio * self.limit.window.get() as f64 {
             return Ok(());
         }
+        let window = self.last.len();
         let most = self.dead.iter().max_by_key(|(_, count)| **count);
         let (reason, of_it) = most.map_or((Reason::InvalidJson, 0), |(reason, count)| (*reason, *count));
         Err(RunError::Surge { dead, window, reason, of_it })
@@ -65,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_full_window_counts_and_only_the_last_one() {
+    fn only_the_last_window_counts() {
         let mut s = surge(0.5, 4);
         let dead = Some(Reason::TextMissing);
         for reason in [dead, dead, None, None, None, dead, dead, None, None, dead] {
@@ -80,6 +98,17 @@ mod tests {
             ),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn what_proves_too_large_is_counted_once() {
+        let mut s = surge(0.5, 4);
+        for _ in 0..2 {
+            assert!(s.count(None).is_ok() && s.worsen(Reason::OutputTooLarge).is_ok());
+        }
+        assert!(s.count(None).is_ok());
+        let error = s.worsen(Reason::OutputTooLarge);
+        assert!(matches!(error, Err(RunError::Surge { dead: 3, window: 3, .. })), "{error:?}");
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Worker {
                 if let Some(surge) = &mut self.surge {
                     surge.see(&outcome)?;
                 }
-                let write = Arc::new(InFlight { ticket, outcome, stamps, settled });
+                let write = Arc::new(InFlight { ticket, outcome, stamps, settled, cut: Vec::new() });
                 match &mut self.transactions {
                     Some(transactions) => transactions.retained.push(write),
                     None => self.waiting.push_back(write),

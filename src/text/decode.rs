@@ -132,6 +132,14 @@ pub enum DecodeError {
     /// Nothing to read.
     #[error("the text is empty")]
     Empty,
+    /// And what comes after it was not looked at: that is not the same as an empty text.
+    #[error("the first {read} of the text's {seen} bytes (`input.max_text_bytes`) are white space only")]
+    BlankBeginning {
+        /// Bytes.
+        read: usize,
+        /// Bytes.
+        seen: usize,
+    },
     /// `long_text: dead-letter`.
     #[error("the text has {seen} bytes, more than the {most} of `input.max_text_bytes`")]
     TooLong {
@@ -168,7 +176,7 @@ impl DecodeError {
             Self::Framed => Reason::SchemaRegistryFramed,
             Self::Missing(_) => Reason::TextMissing,
             Self::NotAString { .. } => Reason::TextNotAString,
-            Self::Empty => Reason::TextEmpty,
+            Self::Empty | Self::BlankBeginning { .. } => Reason::TextEmpty,
             Self::TooLong { .. } => Reason::TextTooLong,
             Self::FieldExists(_) | Self::FieldRepeated { .. } => Reason::FieldExists,
         };
@@ -246,26 +254,34 @@ impl Decoder {
             return Err(DecodeError::Framed);
         }
         let value = std::str::from_utf8(value).map_err(|e| DecodeError::InvalidUtf8(e.valid_up_to()))?;
-        let in_headers = || record.headers.iter().any(|h| h.name == self.field.as_bytes());
-        if self.mode == OutputMode::Headers && in_headers() {
-            match self.on_existing {
-                OnExisting::Keep => return Ok(Found::Nothing(PassThrough::FieldExists)),
-                OnExisting::Error => return Err(DecodeError::FieldExists(self.field.clone())),
-                // Ours come last, and in Kafka the last header of a name is the one that counts.
-                OnExisting::Replace => {}
-            }
-        }
         match &self.format {
             DecoderFormat::Text => {
+                if self.is_tagged_before(record)? {
+                    return Ok(Found::Nothing(PassThrough::FieldExists));
+                }
                 let mut text = self.text();
                 text.push(value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value));
                 text.finish(false, Place::Outside)
             }
-            DecoderFormat::Json(parts) => self.find_in_json(value, parts),
+            DecoderFormat::Json(parts) => self.find_in_json(record, value, parts),
         }
     }
 
-    fn find_in_json(&self, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
+    /// With `mode: headers`: is our header there, and to be kept?
+    fn is_tagged_before(&self, record: &Record) -> Result<bool, DecodeError> {
+        let there = || record.headers.iter().any(|h| h.name == self.field.as_bytes());
+        if self.mode != OutputMode::Headers || !there() {
+            return Ok(false);
+        }
+        match self.on_existing {
+            OnExisting::Keep => Ok(true),
+            OnExisting::Error => Err(DecodeError::FieldExists(self.field.clone())),
+            // Ours come last, and in Kafka the last header of a name is the one that counts.
+            OnExisting::Replace => Ok(false),
+        }
+    }
+
+    fn find_in_json(&self, record: &Record, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
         let json = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
         let (mut members, mut ours) = (0, Vec::new());
         let mut times = 0;
@@ -290,6 +306,9 @@ impl Decoder {
             && !when.by_field(json)?
         {
             return Ok(Found::Nothing(PassThrough::NotSelected));
+        }
+        if self.is_tagged_before(record)? {
+            return Ok(Found::Nothing(PassThrough::FieldExists));
         }
         let kind = Kind::of(json);
         if self.mode == OutputMode::Splice && kind != Kind::Object {
@@ -390,16 +409,20 @@ impl Text {
         }
         // What the model would read counts: white space up to the cut is no text either.
         if empty || text.trim().is_empty() {
-            return Err(DecodeError::Empty);
+            return Err(match text.len() < seen && !empty {
+                true => DecodeError::BlankBeginning { read: text.len(), seen },
+                false => DecodeError::Empty,
+            });
         }
         let place = if envelope { Place::Envelope { whole } } else { place };
         Ok(Found::Text { text, seen, place })
     }
 }
 
-/// UTF-16 of mostly Latin text or JSON: every other byte is 0. (With a byte order mark or other
-/// scripts it is no valid UTF-8 anyhow.) Big-endian it begins like a schema registry's frame, and
-/// little-endian it is valid UTF-8, full of NULs; neither would be told truly.
+/// UTF-16 of a script below U+2000 (Latin, Greek, Cyrillic, Arabic, Thai, …): every other byte is a
+/// control character, which no text has. Big-endian it begins like a schema registry's frame, and
+/// little-endian it may well be valid UTF-8; neither would be told truly. (With a byte order mark,
+/// and for most of the scripts above, it is no valid UTF-8.)
 fn is_utf16(value: &[u8]) -> bool {
     /// Enough to be no accident.
     const LOOK: usize = 32;
@@ -407,8 +430,11 @@ fn is_utf16(value: &[u8]) -> bool {
     if head.len() < 4 {
         return false;
     }
-    let all = |offset: usize, zero: bool| head.iter().skip(offset).step_by(2).all(|b| (*b == 0) == zero);
-    all(0, true) && all(1, false) || all(0, false) && all(1, true)
+    let lane = |offset: usize| head.iter().copied().skip(offset).step_by(2);
+    let control = |b: u8| b < 0x20 && !b"\t\n\r".contains(&b);
+    let high = |offset| lane(offset).all(control);
+    let low = |offset| lane(offset).all(|b| b != 0) && lane(offset).any(|b| b >= 0x20);
+    high(0) && low(1) || high(1) && low(0)
 }
 
 impl Part {

@@ -351,6 +351,14 @@ fn utf16_is_told_from_a_frame_and_from_broken_json() {
         let (_, error) = splice("/t").decode(record(value)).unwrap_err();
         assert_eq!(error, DecodeError::Utf16);
     }
+    for text in ["Привет мир", "Γειά σου Κόσμε", "สวัสดี", "café — no"] {
+        for bytes in [u16::to_be_bytes, u16::to_le_bytes] {
+            let value: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+            let raw = decoder(Format::Text, OutputMode::Envelope);
+            let told = raw.decode(record(&value)).unwrap_err().1;
+            assert_eq!(told.letter().reason, Reason::InvalidUtf8, "{text}: {told}");
+        }
+    }
     let with_mark = [&[0xff, 0xfe][..], &little].concat();
     assert_eq!(reason(&splice("/t"), &with_mark), Reason::InvalidUtf8);
     assert_eq!(reason(&splice("/t"), b"\0\0\0\0\x05{\0}\0"), Reason::SchemaRegistryFramed);
@@ -387,6 +395,10 @@ fn without_text_it_passes_where_the_pipeline_says_so() {
     assert_eq!(why(&input, r#"{"lang":"de","nlp":1}"#), Ok(PassThrough::NotSelected));
     assert_eq!(why(&input, r#"{"lang":"en","t":1}"#), Err(Reason::TextNotAString));
     assert_eq!(why(&input, r#"{"lang":"de""#), Err(Reason::InvalidJson), "nobody can tell");
+    let late = format!(r#"{{"t":"{}late"}}"#, " ".repeat(2000));
+    input.long_text = LongText::Truncate;
+    input.when = None;
+    assert_eq!(why(&input, &late), Err(Reason::TextEmpty), "what was not looked at does not pass");
     input.when = when(Subject::Header("lang".into()), "en");
     assert_eq!(why(&input, "not even JSON"), Ok(PassThrough::NotSelected), "its value is not looked at");
 }

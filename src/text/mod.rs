@@ -2,11 +2,13 @@
 
 mod condition;
 mod decode;
+mod intake;
 pub(crate) mod json;
 mod reader;
 mod tokenize;
 
 pub use decode::{DecodeError, Decoded, Decoder, Document, Place};
+pub use intake::Intake;
 pub use reader::Reader;
 pub use tokenize::{Amount, TextTokenizer, TokenCount, TokenizeError, Tokens};
 

@@ -28,7 +28,11 @@ impl Reader {
         };
         match self.tokenizer.tokenize(&document.text) {
             Ok((sequences, amount)) => Ok(Reading { document, sequences, amount }),
-            Err(TokenizeError::NoTokens) if self.on_empty == WithoutText::PassThrough => {
+            // Not where the text goes on beyond what was looked at.
+            Err(TokenizeError::NoTokens)
+                if self.on_empty == WithoutText::PassThrough
+                    && document.text.len() == document.text_bytes_seen =>
+            {
                 Err(Outcome::PassThrough { record: document.record, why: PassThrough::NoTokens })
             }
             Err(error) => Err(Outcome::DeadLetter { record: document.record, letter: error.letter() }),

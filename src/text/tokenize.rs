@@ -169,8 +169,8 @@ impl TextTokenizer {
         if length <= room {
             return one;
         }
-        // The configuration allows half a window; a very short limit may leave less.
-        let stride = stride.min(room / 2);
+        // The configuration allows half a window; of a very short one the special tokens are most.
+        let stride = stride.min(room - 1);
         let step = room - stride;
         let windows = 1 + (length - room).div_ceil(step);
         // Of the others nothing would be used.
@@ -261,7 +261,7 @@ mod tests {
             let (whole, _) = tokenizer(1000, LongText::Truncate).tokenize(&words(n)).unwrap();
             let text = &whole[0].ids[1..=n];
             let t = tokenizer(length, windows(stride, most, Combine::Mean));
-            let (room, stride) = (length - 2, stride.min((length - 2) / 2));
+            let (room, stride) = (length - 2, stride.min(length - 3));
             let (sequences, amount) = t.tokenize(&words(n)).unwrap();
             let mut read: Vec<u32> = Vec::new();
             for (i, s) in sequences.iter().enumerate() {

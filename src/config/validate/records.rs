@@ -5,7 +5,7 @@ use crate::config::problem::Problem;
 use crate::config::settings as to;
 use crate::config::topics::{self, Subscription};
 use crate::config::values::Check;
-use crate::config::{path, raw, selector, units, words};
+use crate::config::{defaults, path, raw, selector, units, words};
 
 impl Check<'_> {
     pub(super) fn input(&mut self, raw: &raw::Input) -> to::Input {
@@ -50,6 +50,18 @@ impl Check<'_> {
         };
         if start.is_none() {
             self.found.push(Problem::error("input.start", "is a day or an hour that does not exist"));
+        }
+        let unheard = |key: &str| {
+            Problem::warning(path::key("input", key), "has no effect: `input.long_text` is not `windows`")
+                .also(&["input.long_text"])
+        };
+        if raw.long_text != raw::LongText::Windows {
+            let written = [
+                ("stride", raw.stride.0 != 0),
+                ("max_windows", raw.max_windows.0 != defaults::max_windows().0),
+                ("combine", raw.combine != raw::Combine::default()),
+            ];
+            self.found.extend(written.iter().filter(|(_, written)| *written).map(|(key, _)| unheard(key)));
         }
         let max_text_bytes = self.size("input.max_text_bytes", &raw.max_text_bytes);
         to::Input {
@@ -153,6 +165,13 @@ impl Check<'_> {
             (Some(_), Some(_)) => refuse("header", "stands beside `field`", "one of the two"),
             (None, None) => refuse("field", "is missing", "`field: /lang`, or `header: lang`"),
         };
+        let named = raw.equals.iter().chain(&raw.not_equals);
+        let listed = raw.one_of.iter().chain(&raw.not_in).flatten();
+        if raw.header.is_some() && named.chain(listed).any(words::Scalar::is_fraction) {
+            let what =
+                "compares a header, which is text, with a number that has a fraction: 1.10 would be 1.1";
+            self.found.push(Problem::error("input.when", what).hint("put the number in quotes"));
+        }
         let values = |of: &[words::Scalar]| of.iter().map(words::Scalar::json).collect::<Vec<_>>();
         let one = |of: &words::Scalar| vec![of.json()];
         let mut tests = [

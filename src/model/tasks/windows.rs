@@ -30,7 +30,15 @@ pub fn classify_windows(
         (Combine::Max, _) => highest(&predictions),
         _ => mean(&predictions),
     };
-    let best = scores.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best })?.0;
+    // Scores that saturate tie; then the logits decide, as they do for a single window.
+    let logits = |label: usize| {
+        let of = |(logits, weight): &(&[f32], usize)| {
+            f64::from(logits.get(label).copied().unwrap_or(0.0)) * (*weight).max(1) as f64
+        };
+        windows.iter().map(of).sum::<f64>()
+    };
+    let ranked = scores.iter().enumerate().map(|(label, score)| (label, *score, logits(label)));
+    let best = ranked.reduce(|best, next| if (next.1, next.2) > (best.1, best.2) { next } else { best })?.0;
     Some(Prediction { best, scores })
 }
 
@@ -84,13 +92,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_windows_say_what_one_says(logits in prop::collection::vec(-9.0_f32..9.0, 1..6), n in 1usize..6) {
+        fn equal_windows_say_what_one_says(logits in prop::collection::vec(-50.0_f32..50.0, 1..6), n in 1usize..6) {
             for activation in [Activation::Softmax, Activation::Sigmoid, Activation::None] {
                 let one = classify(&logits, activation).unwrap();
                 for combine in [Combine::Mean, Combine::Max, Combine::First] {
                     let many = all(&vec![logits.clone(); n], activation, combine);
+                    prop_assert_eq!(one.best, many.best);
                     for (a, b) in one.scores.iter().zip(&many.scores) {
-                        prop_assert!((a - b).abs() < 1e-5);
+                        prop_assert!((a - b).abs() < 1e-4);
                     }
                 }
             }

@@ -16,7 +16,7 @@
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
-//! | `topic_limits` | what the topics' own settings refuse |
+//! | `topic_limits` | what the topics' own settings refuse and keep |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
@@ -28,14 +28,15 @@ mod context;
 pub mod embedded;
 mod ending;
 mod error;
-mod headers;
+pub(crate) mod headers;
 mod publish;
 mod rebalance;
-mod source;
+pub(crate) mod source;
 mod start;
 mod surge;
-mod topic_limits;
+pub(crate) mod topic_limits;
 mod worker;
 
 pub use error::RunError;
+pub(crate) use error::consumer_fate;
 pub use worker::{Summary, run};

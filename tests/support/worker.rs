@@ -46,15 +46,22 @@ impl Pipeline {
 
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
+        let (mut command, dir) = self.command(&["run"]);
+        command.env("ORT_DYLIB_PATH", onnxruntime());
+        Worker { process: Process::start(command), dir, admin: OnceLock::new() }
+    }
+
+    /// The program with this verb (its options may follow) on the pipeline. What it prints will be in
+    /// the directory, in `stdout` and `stderr`.
+    pub fn command(&self, verb: &[&str]) -> (Command, PathBuf) {
         let dir = scratch("worker");
         // JSON is YAML.
         std::fs::write(dir.join("pipeline.yaml"), self.settings.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
-        command.arg("run").arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
-        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command.args(verb).arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
         command.stdout(std::fs::File::create(dir.join("stdout")).unwrap());
         command.stderr(std::fs::File::create(dir.join("stderr")).unwrap());
-        Worker { process: Process::start(command), dir, admin: OnceLock::new() }
+        (command, dir)
     }
 
     /// Starts it and waits until it is a member of its group.

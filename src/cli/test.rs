@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Exit, PipelineArguments, complain, fail, print, refuse_any, run as worker};
 use crate::config::settings::{Format, Input, TemplatePart, TextSelector};
 use crate::config::{self, Case, CaseFile, Loaded};
-use crate::golden::{self, Difference, NotUpdated, Seen, Verdict};
+use crate::golden::{self, Difference, NotUpdated, Seen, Verdict, WriteError};
 use crate::model;
 use crate::telemetry::logs;
 
@@ -66,13 +66,12 @@ fn start(arguments: &Arguments) -> Result<Exit, Exit> {
     // One session: so few texts need no more, and share batches all the better.
     pipeline.settings.model.sessions = NonZeroUsize::MIN;
     let mut ran = try_all(&pipeline, chosen)?;
-    if arguments.update {
-        update(&files, &mut ran)?;
-    }
+    let written = if arguments.update { update(&files, &mut ran) } else { Ok(()) };
     let printed = print(&report(&ran));
     if printed != Exit::Ok {
         return Err(printed);
     }
+    written.map_err(|e| fail(&e, Exit::Failed))?;
     Ok(if ran.iter().any(Ran::failed) { Exit::Failed } else { Exit::Ok })
 }
 
@@ -156,12 +155,13 @@ fn try_all<'a>(
     Ok(ran.collect())
 }
 
-fn update(files: &[CaseFile], ran: &mut [Ran<'_>]) -> Result<(), Exit> {
+/// What could not be written stays failed.
+fn update(files: &[CaseFile], ran: &mut [Ran<'_>]) -> Result<(), WriteError> {
     for file in files {
         let mut failed: Vec<&mut Ran<'_>> =
             ran.iter_mut().filter(|ran| ran.file.path == file.path && ran.failed()).collect();
         let seen: Vec<(usize, &Seen)> = failed.iter().map(|ran| (ran.index, &ran.seen)).collect();
-        let updated = golden::update(file, &seen).map_err(|e| fail(&e, Exit::Failed))?;
+        let updated = golden::update(file, &seen)?;
         for (ran, updated) in failed.iter_mut().zip(updated) {
             ran.updated = Some(updated);
         }

@@ -48,6 +48,7 @@ pub fn run(settings: &Settings, loaded: Loaded, cases: &[&Case]) -> Result<Vec<S
     let mut stages = Stages::start(settings, loaded, &Metrics::default())?;
     let most = settings.limits.max_in_flight_records.get();
     let mut ledger: Ledger<Outcome> = Ledger::new(PartitionId(0), Epoch(0));
+    // Not by their bytes: a file with cases has no more than 1 MiB.
     let mut waiting = cases.iter();
     let mut seen = Vec::with_capacity(cases.len());
     while seen.len() < cases.len() {

@@ -348,4 +348,7 @@ fn a_file_is_replaced_as_it_was_and_only_if_nobody_else_has() {
     let error = update(&files[0], &[(0, &two)]).unwrap_err();
     assert!(matches!(error, WriteError::Changed(_)), "{error}");
     assert_eq!(fs::read_to_string(&real).unwrap(), new);
+    fs::remove_file(&real).unwrap();
+    let error = update(&files[0], &[(0, &two)]).unwrap_err();
+    assert!(matches!(error, WriteError::Io(..)), "{error}");
 }

@@ -13,6 +13,7 @@
 //! | `kafka/` | the one thread that owns consumer and producer |
 //! | `letters/` | dead letters: counted, looked at, sent back |
 //! | `stdio/` | the same pipeline over standard input and output |
+//! | `golden/` | the cases of a pipeline: run, compared, brought up to date |
 //! | `pipeline` | wires the stages; no logic |
 //! | `text/` | decode and tokenize |
 //! | `batch/` | which texts go into the model together |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod demo;
 pub mod enrich;
 pub mod fate;
+pub mod golden;
 pub mod join;
 pub mod kafka;
 pub mod letters;

@@ -144,6 +144,11 @@ impl<T> Ledger<T> {
         self.entries.iter().take(self.released).filter(|e| matches!(e.state, State::Released)).count()
     }
 
+    /// Is everything in the line handed to the producer, and something there?
+    pub fn all_released(&self) -> bool {
+        !self.entries.is_empty() && self.released == self.entries.len()
+    }
+
     /// When the record at the head of the line was admitted.
     pub fn oldest(&self) -> Option<Instant> {
         self.entries.front().map(|e| e.admitted)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exit, SetArguments, complain, connect, print};
-use crate::config::{self, Loaded, Overrides, Problem, Severity, settings};
+use crate::config::{self, CaseFile, Loaded, Overrides, Problem, Severity, settings};
 use crate::model;
 
 /// Per question to the brokers.
@@ -50,15 +50,41 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
+    if config::is_beside(file) {
+        // `check pipelines/*.yaml` names the cases, too. What they need of a model, their pipeline's
+        // turn tells.
+        return match config::cases_beside(file) {
+            Ok(cases) => Report { facts: tell_cases(&[cases]), problems: Vec::new() },
+            Err(e) => Report { facts: String::new(), problems: e.problems },
+        };
+    }
+    let cases = config::cases(file);
     let loaded = match config::load(file, overrides) {
         Ok(loaded) => loaded,
-        Err(e) => return Report { facts: String::new(), problems: e.problems },
+        Err(mut e) => {
+            let of_cases = cases.err().map(|e| e.problems).unwrap_or_default();
+            // A file that cannot be read at all has no other cases.
+            let more: Vec<_> = of_cases.into_iter().filter(|p| !e.problems.contains(p)).collect();
+            e.problems.extend(more);
+            return Report { facts: String::new(), problems: e.problems };
+        }
     };
     let Loaded { settings, warnings, places } = &loaded;
-    let (mut facts, mut found) = match load_model(&settings.model) {
-        Ok(model) => (describe(&model), config::check_against_model(settings, model.package.facts())),
-        Err(problem) => (String::new(), vec![*problem]),
-    };
+    let (mut facts, mut found, mut of_cases) = (String::new(), Vec::new(), Vec::new());
+    let cases = cases.unwrap_or_else(|e| {
+        of_cases = e.problems;
+        Vec::new()
+    });
+    match load_model(&settings.model) {
+        Ok(model) => {
+            facts.push_str(&describe(&model));
+            found.extend(config::check_against_model(settings, model.package.facts()));
+            let labels = &model.package.labels;
+            of_cases.extend(cases.iter().flat_map(|file| file.impossible(settings, labels)));
+        }
+        Err(problem) => found.push(*problem),
+    }
+    facts.push_str(&tell_cases(&cases));
     if settings.kafka.is_none() {
         let _ = writeln!(facts, "  kafka      none: for `tag` only");
     } else {
@@ -70,7 +96,7 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
         found.extend(answer.problems);
     }
     let found = found.into_iter().map(|problem| places.locate(problem));
-    Report { facts, problems: warnings.iter().cloned().chain(found).collect() }
+    Report { facts, problems: warnings.iter().cloned().chain(found).chain(of_cases).collect() }
 }
 
 /// The one place where this verb meets the model. All its causes are told: the last one is
@@ -85,6 +111,15 @@ fn load_model(model: &settings::Model) -> Result<model::Loaded, Box<Problem>> {
         }
         Box::new(Problem::error("model", what))
     })
+}
+
+/// A pipeline needs none.
+fn tell_cases(files: &[CaseFile]) -> String {
+    match files.iter().map(|file| file.cases.len()).sum() {
+        0 => String::new(),
+        1 => "  tests      1 case\n".to_owned(),
+        n => format!("  tests      {n} cases\n"),
+    }
 }
 
 fn describe(loaded: &model::Loaded) -> String {

@@ -20,6 +20,7 @@ mod package;
 mod run;
 mod schema;
 mod tag;
+mod test;
 
 pub use exit::Exit;
 
@@ -39,9 +40,11 @@ enum Verb {
     /// Say everything that is wrong with pipelines, without starting them.
     Check(check::Arguments),
     /// Print the JSON Schema of a pipeline file.
-    Schema,
+    Schema(schema::Arguments),
     /// Tag records from standard input, one a line, to standard output.
     Tag(tag::Arguments),
+    /// Run the cases that stand in or beside a pipeline file: the real model, no broker.
+    Test(test::Arguments),
     /// Watch it work: an embedded broker, texts written for it, a live view.
     Demo(demo::Args),
     /// Look at the records that could not be enriched; send them back when what was wrong is mended.
@@ -77,8 +80,9 @@ pub fn dispatch(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
-        Verb::Schema => schema::run(),
+        Verb::Schema(arguments) => schema::run(&arguments),
         Verb::Tag(arguments) => tag::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
         Verb::DeadLetters(arguments) => dead_letters::run(arguments),
         Verb::Model(arguments) => model::run(arguments),
@@ -173,7 +177,9 @@ mod tests {
             "squeezeflow run p.yaml --set a.b=c --set d=e",
             "squeezeflow check a.yaml b.yaml --connect",
             "squeezeflow schema",
+            "squeezeflow schema --tests",
             "squeezeflow tag p.yaml --dead-letters dead.jsonl",
+            "squeezeflow test p.yaml --filter praise --update --set a.b=c",
             "squeezeflow demo --keep --records 50 --plain",
             "squeezeflow dead-letters list p.yaml --reason text_empty --since 2h --samples 3 --show-payload --json",
             "squeezeflow dead-letters list p.yaml --partition 0 --from-offset 5 --to-offset 9 --source-topic a",

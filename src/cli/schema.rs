@@ -3,6 +3,14 @@
 use super::{Exit, print};
 use crate::config;
 
-pub(super) fn run() -> Exit {
-    print(&format!("{:#}\n", config::schema()))
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// That of a file with cases, which stands beside a pipeline file.
+    #[arg(long)]
+    tests: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let schema = if arguments.tests { config::cases_schema() } else { config::schema() };
+    print(&format!("{schema:#}\n"))
 }

@@ -11,8 +11,8 @@ pub(super) fn client_id() -> String {
 pub(super) fn session_timeout() -> Duration {
     Duration::of("45s")
 }
-pub(super) fn commit_interval() -> Duration {
-    Duration::of("1s")
+pub(super) fn transaction_timeout() -> Duration {
+    Duration::of("15s")
 }
 pub(super) fn max_text_bytes() -> ByteSize {
     ByteSize::of("1MiB")

@@ -152,7 +152,7 @@ fn flow(value: &Value) -> String {
 
 fn expected(node: &Value, kind: &TypeKind) -> String {
     match (title(node), kind) {
-        (Some(title), _) if title != "squeezeflow pipeline" => title.to_owned(),
+        (Some(title), _) if !title.starts_with("squeezeflow ") => title.to_owned(),
         (_, TypeKind::Single(one)) => match one.to_string().trim_matches('"') {
             "string" => "text",
             "integer" => "a whole number",

@@ -13,8 +13,11 @@ use serde_json::Value;
 
 use super::layers::{self, Layer, PREFIX};
 use super::problem::{ConfigError, Origin, Problem, Severity};
-use super::{Settings, explain, path, raw, schema, validate, yaml};
+use super::yaml::{self, Document, Scalars};
+use super::{Settings, explain, path, raw, schema, validate};
 
+/// The key of the cases.
+const TESTS: &str = "tests";
 /// No pipeline is that long; a wrong path may be.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -70,6 +73,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// Of one file by itself.
+    pub(super) fn in_file(file: &Path, lines: BTreeMap<String, usize>) -> Self {
+        Self { file: file.to_owned(), lines, origins: BTreeMap::new() }
+    }
+
     /// Gives a problem its file, line and origin, by its path. A key that is not there is said to be
     /// on the line of its nearest parent.
     #[must_use]
@@ -101,16 +109,15 @@ impl Places {
 
 /// Loads one pipeline file.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-    let text = read(file).map_err(|problem| ConfigError { problems: vec![*problem] })?;
-    let document = yaml::parse(&text, yaml::Scalars::Typed).map_err(|e| {
-        let problem = Problem::of_file(file, format!("this is not YAML: {}", e.what));
-        ConfigError { problems: vec![Problem { line: Some(e.line), column: Some(e.column), ..problem }] }
-    })?;
-    let mut places = Places { file: file.to_owned(), lines: document.lines, ..Places::default() };
+    let mut document = parse(file, &read(file)?)?;
+    // Of no concern to a worker: see `cases`.
+    document.value.as_object_mut().map(|map| map.remove(TESTS));
+    let mut places = Places::in_file(file, document.lines);
     let schema = schema::schema();
     let mut problems: Vec<Problem> = document
         .duplicates
         .into_iter()
+        .filter(|(at, _)| !path::within(at, TESTS))
         .map(|(path, line)| Problem {
             line: Some(line),
             origin: Origin::File,
@@ -125,6 +132,10 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let written = sections(document.value, document.line, &mut problems);
     let mut merged = merge(&schema, written, overrides, &mut places, &mut problems);
     schema::drop_nulls(&schema, &mut merged);
+    if merged.as_object_mut().and_then(|map| map.remove(TESTS)).is_some() {
+        let problem = Problem::error(TESTS, "stands in a file only");
+        problems.push(problem.hint("in the pipeline file, or beside it in `<its name>.tests.yaml`"));
+    }
 
     let violations = explain::violations(&schema, &merged);
     let refused: Vec<String> = violations.iter().map(|v| v.problem.path.clone()).collect();
@@ -159,19 +170,29 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn read(file: &Path) -> Result<String, Box<Problem>> {
-    let cannot = |e: std::io::Error| Box::new(Problem::of_file(file, format!("cannot be read: {e}")));
+/// What YAML makes of a file's text.
+pub(super) fn parse(file: &Path, text: &str) -> Result<Document, ConfigError> {
+    yaml::parse(text, Scalars::Typed).map_err(|e| {
+        let problem = Problem::of_file(file, format!("this is not YAML: {}", e.what));
+        ConfigError { problems: vec![Problem { line: Some(e.line), column: Some(e.column), ..problem }] }
+    })
+}
+
+/// A file's text.
+pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
+    let refuse = |problem: Problem| ConfigError { problems: vec![problem] };
+    let cannot = |e: std::io::Error| refuse(Problem::of_file(file, format!("cannot be read: {e}")));
     let mut bytes = Vec::new();
     // Not by its length: a device or a pipe has none.
     let opened = std::fs::File::open(file).map_err(cannot)?;
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Box::new(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?")));
+        return Err(refuse(Problem::of_file(file, "is larger than 1 MiB: is it a pipeline?")));
     }
     String::from_utf8(bytes).map_err(|e| {
         let (good, _) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Box::new(Problem { line: Some(line), ..Problem::of_file(file, "is not UTF-8 from this line on") })
+        refuse(Problem { line: Some(line), ..Problem::of_file(file, "is not UTF-8 from this line on") })
     })
 }
 

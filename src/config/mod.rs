@@ -2,8 +2,10 @@
 //!
 //! `layers` collects, the `config` crate merges, `explain` checks the merged document against the
 //! `schema` and says every error in plain words, `raw` is what serde makes of it, and `validate`
-//! turns that into [`Settings`] by the rules that span several keys.
+//! turns that into [`Settings`] by the rules that span several keys. The `tests` of a pipeline go
+//! another way, through `cases`: a worker does not look at them.
 
+mod cases;
 mod defaults;
 mod explain;
 mod layers;
@@ -22,12 +24,14 @@ mod units;
 mod validate;
 mod values;
 mod words;
-mod yaml;
+pub(crate) mod yaml;
 
+pub use cases::{Case, CaseFile, Expect, Given, Written, beside, cases, cases_beside, is_beside};
 pub use load::{Loaded, Overrides, Places, load};
+pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use rules::{ModelFacts, check_against_model, require_kafka};
-pub use schema::{paths, schema};
+pub use schema::{cases as cases_schema, paths, schema};
 pub use secret::Secret;
 pub use settings::Settings;
 pub(crate) use topics::{Subscription, name as topic_name};

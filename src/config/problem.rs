@@ -158,7 +158,7 @@ impl fmt::Display for Problem {
 
 /// Control characters escaped: what a file or variable names must neither drive a terminal nor look
 /// like a line of ours.
-struct Plain<'a>(&'a str);
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

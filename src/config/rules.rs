@@ -2,7 +2,7 @@
 
 use super::path;
 use super::problem::Problem;
-use super::settings::{Batch, LongText, Model, ProviderKind, Settings};
+use super::settings::{Batch, Delivery, LongText, Model, ProviderKind, Settings};
 use super::topics::Subscription;
 
 /// Records that sit in batches: one in every session, and one more that is being collected.
@@ -12,8 +12,15 @@ pub(super) fn records_in_batches(batch: &Batch, model: &Model) -> usize {
 
 /// All rules that hold for every verb.
 pub(super) fn across(settings: &Settings) -> Vec<Problem> {
-    [capacity(settings), token_budget(settings), patience(settings), loops(settings), no_effect(settings)]
-        .concat()
+    [
+        capacity(settings),
+        token_budget(settings),
+        patience(settings),
+        transactions(settings),
+        loops(settings),
+        no_effect(settings),
+    ]
+    .concat()
 }
 
 /// Can the batches be filled at all?
@@ -70,6 +77,36 @@ fn patience(settings: &Settings) -> Vec<Problem> {
         "must be shorter than `kafka.session_timeout`: else the group takes the partitions while they are drained",
     );
     vec![problem.hint(format!("less than {:?}", kafka.session_timeout)).also(&["kafka.session_timeout"])]
+}
+
+/// Is there time to commit a transaction before the brokers abort it? And does it read what is
+/// committed?
+fn transactions(settings: &Settings) -> Vec<Problem> {
+    let Some(kafka) = &settings.kafka else { return Vec::new() };
+    let mut found = Vec::new();
+    if settings.delivery == Delivery::AtLeastOnce {
+        if kafka.transactional_id.is_some() {
+            let what = "has no effect: `delivery` is `at-least-once`";
+            found.push(Problem::warning("kafka.transactional_id", what).also(&["delivery"]));
+        }
+        return found;
+    }
+    if kafka.transaction_timeout < kafka.commit_interval * 4 {
+        let problem = Problem::error(
+            "kafka.transaction_timeout",
+            "must be at least four times `kafka.commit_interval`: else the brokers abort what is about to be committed",
+        );
+        let hint = format!("at least {:?}", kafka.commit_interval * 4);
+        found.push(problem.hint(hint).also(&["kafka.commit_interval"]));
+    }
+    if kafka.librdkafka.contains_key("isolation.level") {
+        let problem = Problem::error(
+            "kafka.librdkafka.isolation.level",
+            "is not for a pipeline with `delivery: exactly-once` to set: it reads what is committed",
+        );
+        found.push(problem.hint("remove it, or write `delivery: at-least-once`").also(&["delivery"]));
+    }
+    found
 }
 
 /// A pipeline cannot feed itself, nor mix its results with its dead letters.

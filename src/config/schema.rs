@@ -1,18 +1,34 @@
 //! The JSON Schema of a pipeline file (draft 2020-12), made from the types in `raw`, and the way
 //! from a path to the part of it that speaks of that path.
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::{path, raw};
 
-/// The schema, without references: editors and the error messages read it in place.
+/// The schema of a pipeline file.
 pub fn schema() -> Value {
+    let mut schema = of::<raw::Pipeline>("squeezeflow pipeline");
+    // `tests` is read by itself: a worker does not look at it.
+    let tests = cases().pointer_mut("/properties/tests").map(Value::take);
+    if let (Some(Value::Object(properties)), Some(tests)) = (schema.get_mut("properties"), tests) {
+        properties.insert("tests".into(), tests);
+    }
+    schema
+}
+
+/// The schema of a file with cases, and of a pipeline file's own.
+pub fn cases() -> Value {
+    of::<raw::Tests>("squeezeflow tests")
+}
+
+/// Without references: editors and the error messages read it in place.
+fn of<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|s| s.inline_subschemas = true);
-    let mut schema = settings.with_transform(Plain).into_generator().into_root_schema_for::<raw::Pipeline>();
-    schema.insert("title".into(), "squeezeflow pipeline".into());
+    let mut schema = settings.with_transform(Plain).into_generator().into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
     schema.to_value()
 }
 
@@ -173,7 +189,7 @@ fn stand_in(node: &Value) -> Value {
 }
 
 /// Every path that may be written, with what the schema says of it, sections included. Free keys
-/// stand as `<name>`.
+/// stand as `<name>`, the items of a list of sections as `[]`.
 pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
     fn walk<'s>(at: &str, node: &'s Value, out: &mut Vec<(String, &'s Value)>) {
         let known = node.get("properties").and_then(Value::as_object).into_iter().flatten();
@@ -181,7 +197,10 @@ pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
         for (key, below) in known.map(|(k, v)| (k.as_str(), v)).chain(free) {
             let at = path::key(at, key);
             out.push((at.clone(), below));
-            walk(&at, below, out);
+            match below.get("items").filter(|items| items.get("type").is_some_and(|t| t == "object")) {
+                Some(items) => walk(&format!("{at}[]"), items, out),
+                None => walk(&at, below, out),
+            }
         }
     }
     let mut out = Vec::new();

@@ -3,15 +3,23 @@
 
 use std::time::Duration;
 
+macro_rules! rfc3339 {
+    () => {
+        concat!(
+            r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?",
+            r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+        )
+    };
+}
+
 /// What a duration looks like. The digits are limited, so that no sum can overflow.
 pub(super) const DURATION: &str = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$";
 /// What a size looks like.
 pub(super) const BYTE_SIZE: &str = r"^[0-9]{1,9} ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$";
 /// Where a new consumer group begins. That the day exists is for [`timestamp`] to say.
-pub(crate) const START: &str = concat!(
-    r"^(earliest|latest|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?",
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2}))$"
-);
+pub(crate) const START: &str = concat!("^(earliest|latest|", rfc3339!(), ")$");
+/// A point in time. That the day exists is for [`timestamp`] to say.
+pub(crate) const TIME: &str = concat!("^", rfc3339!(), "$");
 
 /// `20ms`, `1.5s`, `2m`, `1h`.
 pub(crate) fn duration(text: &str) -> Option<Duration> {

@@ -26,6 +26,7 @@ macro_rules! schema {
         }
     };
 }
+pub(super) use schema;
 
 /// `20ms`, `1s`, `2m`.
 #[derive(Debug, Clone, Deserialize, Serialize)]

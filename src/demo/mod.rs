@@ -13,8 +13,8 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 
 use crate::config::settings::{
-    Batch, DeadLetterTopic, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting, Output,
-    OutputMode, Provider, ProviderKind, Settings, TextSelector,
+    Batch, DeadLetterTopic, Delivery, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting,
+    Output, OutputMode, Provider, ProviderKind, Settings, TextSelector,
 };
 use crate::fate::Fate;
 use crate::kafka::RunError;
@@ -145,6 +145,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             sasl: None,
             session_timeout: Duration::from_secs(10),
             commit_interval: Duration::from_millis(500),
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(15),
             // The mock cluster answers an empty fetch at its time-out, not when a record comes.
             librdkafka: [
                 ("fetch.wait.max.ms", "10"),
@@ -154,6 +156,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         }),
+        // The mock cluster's transactions are not real ones.
+        delivery: Delivery::AtLeastOnce,
         input: Input {
             max_text_bytes: at_least_one(64 << 10),
             ..Input::new(&[INPUT], Format::Json(TextSelector::Pointer("/text".to_owned())))

@@ -1,10 +1,11 @@
 //! The partitions that are ours: their lines, and how much of each may be in flight.
 //! No I/O: what to pause, resume and commit is answered here and done by the worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::watchdog::Watch;
 use crate::config::settings::Limits;
 use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
 use crate::sequencer::{Ledger, TicketError};
@@ -35,6 +36,10 @@ pub(super) struct Owned {
     pub(super) closing: bool,
     /// End of the partition, from librdkafka's statistics.
     pub(super) end: Option<i64>,
+    /// Where the client will fetch next, from the same.
+    pub(super) fetched: Option<i64>,
+    /// Is it read at all?
+    pub(super) watch: Watch,
 }
 
 impl Owned {
@@ -49,6 +54,8 @@ pub(super) struct Assignment {
     ids: HashMap<Arc<str>, HashMap<i32, PartitionId>>,
     next_id: u32,
     next_epoch: u64,
+    /// Counts the comings and goings.
+    changes: u64,
     max_records: usize,
     max_bytes: usize,
     /// Everything stands still until half of the budget is free again.
@@ -62,6 +69,7 @@ impl Assignment {
             ids: HashMap::new(),
             next_id: 0,
             next_epoch: 0,
+            changes: 0,
             max_records: limits.max_in_flight_records.get(),
             max_bytes: limits.max_in_flight_bytes.get(),
             full: false,
@@ -78,6 +86,7 @@ impl Assignment {
     ) {
         let (topic, id) = self.id(topic, partition);
         self.next_epoch += 1;
+        self.changes += 1;
         let ledger = Ledger::new(id, Epoch(self.next_epoch));
         let owned = Owned {
             topic,
@@ -89,6 +98,8 @@ impl Assignment {
             paused: false,
             closing: false,
             end: None,
+            fetched: None,
+            watch: Watch::new(Instant::now()),
         };
         self.owned.insert(id, owned);
     }
@@ -96,6 +107,7 @@ impl Assignment {
     /// No longer ours.
     pub(super) fn remove(&mut self, topic: &str, partition: i32) -> Option<Owned> {
         let id = self.find(topic, partition)?;
+        self.changes += 1;
         self.owned.remove(&id)
     }
 
@@ -128,8 +140,10 @@ impl Assignment {
     ) -> Option<Ticket> {
         let owned =
             self.get_mut(topic, partition).filter(|o| !o.closing && o.position.raw() <= offset.raw())?;
+        let now = Instant::now();
         owned.position = offset.next();
-        Some(owned.ledger.admit(offset, size, Instant::now()))
+        owned.watch.moved(now);
+        Some(owned.ledger.admit(offset, size, now))
     }
 
     /// The name of a topic as all its records share it.
@@ -213,6 +227,35 @@ impl Assignment {
                 owned.committed = Some(next);
             }
         }
+    }
+
+    /// Is this ticket of an assignment that is still ours?
+    pub(super) fn holds(&self, ticket: Ticket) -> bool {
+        self.owned.get(&ticket.partition).is_some_and(|o| o.ledger.epoch() == ticket.epoch)
+    }
+
+    /// How often partitions came and went so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Topic and number of those that are ours.
+    pub(super) fn names_of(&self, ids: BTreeSet<PartitionId>) -> BTreeMap<PartitionId, (Arc<str>, i32)> {
+        let name = |id| self.owned.get(&id).map(|o| (id, (o.topic.clone(), o.partition)));
+        ids.into_iter().filter_map(name).collect()
+    }
+
+    /// What is delivered is committed: they are one under exactly-once.
+    pub(super) fn all_committed(&mut self) {
+        for owned in self.owned.values_mut() {
+            owned.committed = owned.ledger.committable().or(owned.committed);
+        }
+    }
+
+    /// Does a partition stand still for nothing but a commit: its share is used up, by records that
+    /// are all written?
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.owned.values().any(|o| o.paused && o.ledger.all_released())
     }
 
     fn find(&self, topic: &str, partition: i32) -> Option<PartitionId> {

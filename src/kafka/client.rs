@@ -91,17 +91,47 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// Who we are among the producers with transactions. For what is written it need not be stable: a
+/// worker that was thought dead is fenced by its generation of the group. But one that starts again
+/// under the same id ends at once what it left open; under a new one readers wait for it until
+/// `transaction_timeout`.
+pub fn transactional_id(kafka: &Kafka) -> String {
+    match (&kafka.transactional_id, &kafka.group_instance_id) {
+        (Some(id), _) => id.clone(),
+        (None, Some(instance)) => format!("squeezeflow.{}.{instance}", kafka.group_id),
+        (None, None) => format!("squeezeflow.{}.{}", kafka.group_id, unique()),
+    }
+}
+
+/// No two processes have the same.
+fn unique() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // Seeded by the operating system's randomness, once a process.
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:x}-{random:016x}", std::process::id())
+}
+
 /// For the one producer: idempotent, so that a reconnect cannot change the order, and without a
-/// time-out, so that no write is given up.
-pub fn producer_config(kafka: &Kafka) -> ClientConfig {
+/// time-out, so that no write is given up; or with one, that of the transaction that it belongs to.
+pub fn producer_config(kafka: &Kafka, transactional_id: Option<&str>) -> ClientConfig {
     let mut config = base_config(kafka);
     config.set("linger.ms", "5").set("compression.type", "lz4");
     pass_through(&mut config, kafka, CONSUMER_ONLY);
-    config
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("message.timeout.ms", "0")
-        .set("partitioner", "murmur2_random");
+    config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
+    match transactional_id {
+        None => config.set("message.timeout.ms", "0"),
+        Some(id) => {
+            let timeout = kafka.transaction_timeout.as_millis().to_string();
+            // The debug context tells what no call tells: see `ProducerEvents::has_doubts`.
+            let debug = kafka.librdkafka.get("debug").map_or("eos".to_owned(), |d| format!("{d},eos"));
+            config
+                .set("transactional.id", id)
+                .set("transaction.timeout.ms", &timeout)
+                .set("message.timeout.ms", timeout)
+                .set("debug", debug)
+                .set_log_level(RDKafkaLogLevel::Debug)
+        }
+    };
     config
 }
 
@@ -131,7 +161,7 @@ pub fn reader_config(kafka: &Kafka) -> ClientConfig {
 /// For writing in transactions. An open one that its writer left behind (by `kill -9`) holds up
 /// readers for at most `timeout`.
 pub fn transactional_config(kafka: &Kafka, id: &str, timeout: Duration) -> ClientConfig {
-    let mut config = producer_config(kafka);
+    let mut config = producer_config(kafka, None);
     // Bounded by the transaction's: librdkafka sees to it, and refuses longer ones.
     config.remove("message.timeout.ms");
     config.remove("socket.timeout.ms");
@@ -218,6 +248,8 @@ mod tests {
             sasl: None,
             session_timeout: Duration::from_secs(45),
             commit_interval: Duration::from_secs(1),
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(15),
             librdkafka: Default::default(),
         }
     }
@@ -234,7 +266,7 @@ mod tests {
         });
         let mechanism = SaslMechanism::ScramSha512;
         kafka.sasl = Some(Sasl { mechanism, username: "u".into(), password: Secret::new("s3cret") });
-        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka));
+        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka, None));
         consumer.create_native_config().unwrap();
         producer.create_native_config().unwrap();
         assert_eq!(consumer.get("security.protocol"), Some("sasl_ssl"));
@@ -250,7 +282,7 @@ mod tests {
         let mut kafka = kafka();
         let all = [("linger.ms", "50"), ("fetch.min.bytes", "2"), ("socket.keepalive.enable", "true")];
         kafka.librdkafka = all.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka));
+        let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka, None));
         assert_eq!((consumer.get("linger.ms"), producer.get("linger.ms")), (None, Some("50")));
         assert_eq!((consumer.get("fetch.min.bytes"), producer.get("fetch.min.bytes")), (Some("2"), None));
         assert_eq!(consumer.get("socket.keepalive.enable"), producer.get("socket.keepalive.enable"));

@@ -16,7 +16,8 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
-use crate::record::{Outcome, Stamps, Ticket};
+use super::retained::Write;
+use crate::record::{Offset, Outcome, Stamps, Ticket};
 use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
@@ -126,6 +127,7 @@ pub(super) fn give_up(
 
 /// One write on its way to the broker. The outcome stays with it until the broker has it: a write
 /// that proves too large needs the record again.
+#[derive(Clone)]
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     pub(super) outcome: Outcome,
@@ -139,15 +141,47 @@ pub(super) struct Delivery {
     pub(super) result: Result<(), RDKafkaErrorCode>,
 }
 
+impl Write for Arc<InFlight> {
+    fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+    fn offset(&self) -> Offset {
+        self.outcome.record().offset
+    }
+    fn size(&self) -> usize {
+        self.outcome.record().size()
+    }
+}
+
 /// The producer's context.
 pub(super) struct ProducerEvents {
     deliveries: Sender<Delivery>,
+    /// See [`ProducerEvents::has_doubts`].
+    doubts: AtomicBool,
 }
 
 impl ProducerEvents {
     pub(super) fn new(deliveries: Sender<Delivery>) -> Self {
-        Self { deliveries }
+        Self { deliveries, doubts: AtomicBool::new(false) }
     }
+
+    /// Was the end of a transaction asked for more than once since [`ProducerEvents::forget`]?
+    /// librdkafka repeats a request that a broken connection may have delivered, and tells nobody;
+    /// the first one could then arrive late and end a *later* transaction. The one place where it
+    /// says so is a line of its debug log (context `eos`), written before the call returns.
+    pub(super) fn has_doubts(&self) -> bool {
+        self.doubts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn forget(&self) {
+        self.doubts.store(false, Ordering::Release);
+    }
+}
+
+/// The line that librdkafka 2.12 writes for each answer to EndTxn, or the lack of one
+/// (`rd_kafka_txn_handle_EndTxn`).
+fn is_answer_in_doubt(facility: &str, message: &str) -> bool {
+    facility == "ENDTXN" && message.contains("EndTxn returned ") && !message.contains("returned NO_ERROR ")
 }
 
 impl ClientContext for ProducerEvents {
@@ -156,6 +190,9 @@ impl ClientContext for ProducerEvents {
         tracing::warn!(%error, reason, "kafka producer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if is_answer_in_doubt(facility, message) {
+            self.doubts.store(true, Ordering::Release);
+        }
         logs::librdkafka(level, facility, message);
     }
 }

@@ -12,6 +12,7 @@ use super::worker::{Summary, WAIT_BUSY, Worker, list};
 
 /// Of the drain deadline, the part that is left for delivery reports and the commit.
 const CONFIRM_SHARE: u32 = 5;
+const SALVAGE_PATIENCE: Duration = Duration::from_secs(2);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Worker {
@@ -63,12 +64,18 @@ impl Worker {
 
     /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
     pub(super) fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
-        if matches!(error, RunError::DrainDeadline { .. } | RunError::Refused(_)) {
+        if matches!(error, RunError::Refused(_) | RunError::Fenced { .. })
+            || self.transactions.is_none() && matches!(error, RunError::DrainDeadline { .. })
+        {
             return Err(error);
         }
-        let until = Instant::now() + Duration::from_secs(2);
+        if self.transactions.is_some() {
+            self.finish_transaction(SALVAGE_PATIENCE);
+            return Err(error);
+        }
+        let until = Instant::now() + SALVAGE_PATIENCE;
         while self.assignment.undelivered() > 0 && Instant::now() < until {
-            if self.publisher.poll().and_then(|()| self.count_delivered()).is_err() {
+            if self.deliver().is_err() {
                 break;
             }
             let _ = self.consumer.poll(WAIT_BUSY);

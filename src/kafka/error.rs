@@ -79,7 +79,7 @@ pub enum RunError {
     },
     /// The cluster says no, and will go on saying so.
     #[error(
-        "the cluster refuses us: {0}; check the user's permissions (topics: read the input, write output and dead letters; group: read) and kafka.sasl / kafka.tls"
+        "the cluster refuses us: {0}; check the user's permissions (topics: read the input, write output and dead letters; group: read; transactional id: write) and kafka.sasl / kafka.tls"
     )]
     Refused(RDKafkaErrorCode),
     /// The client itself is beyond repair (fenced by another instance, for example).
@@ -89,6 +89,14 @@ pub enum RunError {
         code: RDKafkaErrorCode,
         /// librdkafka's words.
         detail: String,
+    },
+    /// Somebody else uses our transactional id.
+    #[error(
+        "another worker has taken over the transactional id `{id}`: it was started later, and only one may use it. What this one had not committed, the other writes. Give each worker its own `kafka.transactional_id` (the name of its pod, say), or leave it out"
+    )]
+    Fenced {
+        /// The transactional id.
+        id: String,
     },
     /// A write failed for good. It is not sent again: that could reorder.
     #[error(

@@ -1,8 +1,7 @@
 //! The Kafka edge: one thread that owns consumer and producer.
 //!
 //! Polling, admission, producing and committing all happen on that thread, so that whether a
-//! partition is ours and what is committed for it are decided in one place. Transactions will
-//! take their place in `worker`, between what is published and what is committed.
+//! partition is ours and what is committed for it are decided in one place.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,31 +9,41 @@
 //! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
+//! | `exactly_once` | transactions: states, errors, doubts |
+//! | `offsets` | offsets into a transaction, without waiting |
+//! | `at_least_once` | delivered, then committed |
+//! | `retained` | what no committed transaction holds yet |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
 //! | `start` | where a partition begins; gaps |
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
+//! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
 
 mod assignment;
+mod at_least_once;
 pub mod client;
 mod commit;
 mod context;
 pub mod embedded;
 mod ending;
 mod error;
+mod exactly_once;
 pub(crate) mod headers;
+mod offsets;
 mod publish;
 mod rebalance;
+mod retained;
 pub(crate) mod source;
 mod start;
 mod surge;
 pub(crate) mod topic_limits;
+mod watchdog;
 mod worker;
 
 pub use error::RunError;

@@ -1,6 +1,6 @@
 //! Outcomes to the broker: which topic, which partition, and what a refusal means.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +13,8 @@ use sha2::{Digest, Sha256};
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
 use super::headers;
-use super::surge::Surge;
 use super::topic_limits::TopicLimits;
-use crate::config::settings::{DeadLetterTopic, Output, OutputPartition};
+use crate::config::settings::{Output, OutputPartition};
 use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
@@ -23,14 +22,28 @@ use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Ti
 /// How long the brokers may take to answer (or to create a topic) at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC_PATIENCE: Duration = Duration::from_secs(10);
+/// Events served in one turn.
+const MOST_EVENTS: usize = 10_000;
 /// What is left of the value of a dead letter that no broker takes whole.
 const CUT_VALUE: usize = 16 * 1024;
 /// And of its key.
 const CUT_KEY: usize = 1024;
 
+/// What is to be done about a write that was refused.
+pub(super) enum Refusal {
+    /// [`Publisher::smaller`], and write again.
+    TooLarge,
+    /// Write again, with its transaction.
+    ForNow,
+    /// Stop.
+    ForGood(RunError),
+}
+
 /// The producer and what it needs to know of its topics.
 pub(super) struct Publisher {
-    producer: BaseProducer<ProducerEvents>,
+    config: ClientConfig,
+    /// Shared with the thread that sends offsets, while it does.
+    producer: Arc<BaseProducer<ProducerEvents>>,
     deliveries: Receiver<Delivery>,
     output: String,
     dead: String,
@@ -42,25 +55,17 @@ pub(super) struct Publisher {
     /// key would change their partition in the middle of the stream.
     partitions: HashMap<String, i32>,
     limits: TopicLimits,
-    surge: Option<Surge>,
-    /// Did not fit into librdkafka's queue yet; in order.
-    waiting: VecDeque<Arc<InFlight>>,
 }
 
 impl Publisher {
     /// Makes the producer. Both topics must be there, or be created by the broker when asked for.
     pub(super) fn start(
-        config: &ClientConfig,
+        mut config: ClientConfig,
         servers: &str,
         output: &Output,
-        dead: &DeadLetterTopic,
+        dead: &str,
     ) -> Result<Self, RunError> {
         let topic = output.topic.as_deref().ok_or(RunError::Missing("output.topic"))?;
-        let (surge, dead) = (dead.surge.map(Surge::new), dead.topic.as_str());
-        // Filled by `poll` below, on this very thread: a bound would be a dead lock, and there are
-        // never more deliveries than records in flight.
-        let (sender, deliveries) = unbounded();
-        let mut config = config.clone();
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
@@ -75,15 +80,15 @@ impl Publisher {
         let asked = config.get("batch.size").and_then(|bytes| bytes.parse().ok());
         let batch_bytes = asked.unwrap_or_else(|| limits.batch_size());
         config.set("batch.size", batch_bytes.to_string());
-        let producer: BaseProducer<ProducerEvents> =
-            config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
+        let (producer, deliveries) = create(&config)?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
             partitions.insert(topic.to_owned(), partitions_of(&producer, servers, topic)?);
         }
         partitions_of(&producer, servers, dead)?;
         Ok(Self {
-            producer,
+            config,
+            producer: Arc::new(producer),
             deliveries,
             output: topic.to_owned(),
             dead: dead.to_owned(),
@@ -92,8 +97,6 @@ impl Publisher {
             batch_bytes,
             partitions,
             limits,
-            surge,
-            waiting: VecDeque::new(),
         })
     }
 
@@ -110,22 +113,67 @@ impl Publisher {
         }
     }
 
-    /// Hands one outcome to the producer. Called in order of release.
-    ///
-    /// # Errors
-    /// A refusal; or a surge of dead letters, and then this outcome is not written.
-    pub(super) fn publish(&mut self, write: InFlight) -> Result<(), RunError> {
-        let write = self.unless_refused(write);
-        if let Some(surge) = &mut self.surge {
-            surge.see(&write.outcome)?;
+    /// The producer itself, for transactions.
+    pub(super) fn producer(&self) -> &Arc<BaseProducer<ProducerEvents>> {
+        &self.producer
+    }
+
+    /// Serves everything that the producer has to tell. rdkafka serves one event a call, and each
+    /// line of a log is one: reports must not wait behind them.
+    pub(super) fn poll(&self) {
+        for _ in 0..MOST_EVENTS {
+            let before = self.producer.in_flight_count();
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() >= before {
+                return;
+            }
         }
-        self.waiting.push_back(Arc::new(write));
-        self.push()
+    }
+
+    /// What became of the next write.
+    pub(super) fn next_report(&self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
+    }
+
+    /// A new producer with the same settings. What the old one had not written yet is forgotten, and
+    /// so are its reports.
+    pub(super) fn renew(&mut self) -> Result<(), RunError> {
+        let (producer, deliveries) = create(&self.config)?;
+        self.deliveries = deliveries;
+        // Dropped on a thread of its own: it waits for brokers that may not answer.
+        let old = std::mem::replace(&mut self.producer, Arc::new(producer));
+        let dropping = std::thread::Builder::new().name("old producer".to_owned());
+        dropping.spawn(move || drop(old)).map(drop).map_err(RunError::Thread)
+    }
+
+    /// See [`ProducerEvents::has_doubts`]. To be asked when no write is under way: then the count is
+    /// that of events alone, and at 0 everything was said.
+    pub(super) fn has_doubts(&self) -> bool {
+        for _ in 0..MOST_EVENTS {
+            if self.producer.in_flight_count() == 0 {
+                break;
+            }
+            self.producer.poll(Duration::ZERO);
+        }
+        self.producer.context().has_doubts()
+    }
+
+    pub(super) fn forget_doubts(&self) {
+        self.producer.context().forget();
+    }
+
+    /// Why the producer is beyond use, if it is.
+    pub(super) fn is_beyond_use(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.producer.client().fatal_error()
+    }
+
+    /// A write that is not sent again.
+    pub(super) fn given_up(&self, write: &InFlight, code: RDKafkaErrorCode) -> RunError {
+        RunError::Publish { topic: self.topic_of(&write.outcome).to_owned(), code }
     }
 
     /// What its topic would refuse whenever it is sent is a dead letter, in its turn.
-    fn unless_refused(&self, write: InFlight) -> InFlight {
-        let InFlight { ticket, outcome, stamps, settled } = write;
+    pub(super) fn unless_refused(&self, outcome: Outcome) -> Outcome {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
         let refusal = match &outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
@@ -133,52 +181,17 @@ impl Publisher {
             }
             Outcome::DeadLetter { .. } => None,
         };
-        let outcome = match (refusal, outcome) {
+        match (refusal, outcome) {
             (Some(message), Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. }) => {
                 let letter = DeadLetter { reason: Reason::OutputRefused, message, stage: Stage::Publish };
                 Outcome::DeadLetter { record, letter }
             }
             (_, outcome) => outcome,
-        };
-        InFlight { ticket, outcome, stamps, settled }
-    }
-
-    /// Serves the producer and sends what had to wait.
-    pub(super) fn poll(&mut self) -> Result<(), RunError> {
-        self.producer.poll(Duration::ZERO);
-        self.push()
-    }
-
-    /// The next write whose fate is known. A failed one is dealt with here if it can be.
-    pub(super) fn next_delivery(&mut self) -> Result<Option<Arc<InFlight>>, RunError> {
-        while let Ok(Delivery { write, result }) = self.deliveries.try_recv() {
-            match result {
-                Ok(()) => return Ok(Some(write)),
-                Err(RDKafkaErrorCode::MessageSizeTooLarge) => self.too_large(write)?,
-                Err(code) => return Err(self.refused(&write, code)),
-            }
         }
-        Ok(None)
     }
 
-    fn push(&mut self) -> Result<(), RunError> {
-        while let Some(write) = self.waiting.front().cloned() {
-            match self.send(&write) {
-                Ok(()) => {
-                    self.waiting.pop_front();
-                }
-                Err(RDKafkaErrorCode::QueueFull) => break,
-                Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    self.waiting.pop_front();
-                    self.too_large(write)?;
-                }
-                Err(code) => return Err(self.refused(&write, code)),
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&self, write: &Arc<InFlight>) -> Result<(), RDKafkaErrorCode> {
+    /// Hands one outcome to the producer. Called in order of release.
+    pub(super) fn send(&self, write: &Arc<InFlight>) -> Result<(), RDKafkaErrorCode> {
         let extra;
         let (topic, record, value, added, timestamp, partition) = match &write.outcome {
             Outcome::Enriched { record, emit: Emit { value, headers, timestamp, .. } } => {
@@ -226,17 +239,42 @@ impl Publisher {
         }
     }
 
-    /// The output topic does not take it: the original becomes a dead letter. Nor does the
-    /// dead-letter topic: then, and only then, it is cut, and says so.
-    fn too_large(&mut self, write: Arc<InFlight>) -> Result<(), RunError> {
-        if wire_size(&write.outcome) < self.batch_bytes {
-            // It was refused for the company that it was sent in, and so were its neighbours.
-            let topic = self.topic_of(&write.outcome).to_owned();
-            return Err(RunError::BatchTooLarge { topic, batch_bytes: self.batch_bytes });
+    /// What a broker's refusal of one write means.
+    pub(super) fn refusal(&self, write: &InFlight, code: RDKafkaErrorCode) -> Refusal {
+        use RDKafkaErrorCode as E;
+        let topic = || self.topic_of(&write.outcome).to_owned();
+        match code {
+            E::MessageSizeTooLarge if wire_size(&write.outcome) < self.batch_bytes => {
+                // It was refused for the company that it was sent in, and so were its neighbours.
+                Refusal::ForGood(RunError::BatchTooLarge { topic: topic(), batch_bytes: self.batch_bytes })
+            }
+            E::MessageSizeTooLarge => Refusal::TooLarge,
+            // The producer gave it up; of a transaction that fails as a whole.
+            E::MessageTimedOut
+            | E::PurgeQueue
+            | E::PurgeInflight
+            | E::State
+            | E::Fatal
+            | E::Fenced
+            | E::ProducerFenced
+            | E::InvalidProducerEpoch
+            | E::UnknownProducerId
+            | E::InvalidProducerIdMapping
+            | E::OutOfOrderSequenceNumber
+            | E::InvalidTransactionalState
+            | E::BrokerTransportFailure
+            | E::NotEnoughReplicas
+            | E::NotEnoughReplicasAfterAppend => Refusal::ForNow,
+            _ => Refusal::ForGood(self.given_up(write, code)),
         }
-        let Ok(InFlight { ticket, outcome, stamps, settled }) = Arc::try_unwrap(write) else {
-            return Err(RunError::Panicked);
-        };
+    }
+
+    /// A write that proved too large, made smaller. The output topic does not take it: the original
+    /// becomes a dead letter. Nor does the dead-letter topic: then, and only then, it is cut, and
+    /// says so.
+    pub(super) fn smaller(&self, write: Arc<InFlight>) -> Result<Arc<InFlight>, RunError> {
+        // Shared where a producer that was renewed has not let go of it yet.
+        let InFlight { ticket, outcome, stamps, settled } = Arc::unwrap_or_clone(write);
         let topic = self.topic_of(&outcome).to_owned();
         let outcome = match outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
@@ -252,7 +290,7 @@ impl Publisher {
                 Outcome::DeadLetter { record, letter }
             }
         };
-        self.publish(InFlight { ticket, outcome, stamps, settled })
+        Ok(Arc::new(InFlight { ticket, outcome, stamps, settled }))
     }
 
     fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
@@ -262,13 +300,14 @@ impl Publisher {
             _ => &self.output,
         }
     }
+}
 
-    fn refused(&self, write: &InFlight, code: RDKafkaErrorCode) -> RunError {
-        if let Some((code, detail)) = self.producer.client().fatal_error() {
-            return RunError::ClientFatal { code, detail };
-        }
-        RunError::Publish { topic: self.topic_of(&write.outcome).to_owned(), code }
-    }
+fn create(config: &ClientConfig) -> Result<(BaseProducer<ProducerEvents>, Receiver<Delivery>), RunError> {
+    // Filled by `poll`, on the very thread that empties it: a bound would be a dead lock, and there
+    // are never more deliveries than records in flight.
+    let (sender, deliveries) = unbounded();
+    let producer = config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
+    Ok((producer, deliveries))
 }
 
 /// As librdkafka takes it: to give none would mean "now", and -1 is written as none. 0 it takes for

@@ -167,18 +167,19 @@ impl Worker {
 
     /// Takes partitions out of the client's assignment and puts them back at these positions: it
     /// refuses to seek in one that it has stopped reading. What is in flight stays in its line.
-    fn begin_again(&mut self, positions: &[(Arc<str>, i32, NextOffset)]) -> Result<(), RunError> {
-        let call = |source| RunError::Call { what: "going on after a gap", source };
-        let mut paused = Vec::new();
+    pub(super) fn begin_again(&mut self, positions: &[(Arc<str>, i32, NextOffset)]) -> Result<(), RunError> {
+        let call = |source| RunError::Call { what: "taking up a partition anew", source };
+        let mut all = Vec::new();
         for (topic, partition, position) in positions {
             if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                 owned.position = *position;
-                if std::mem::take(&mut owned.paused) {
-                    paused.push((topic.clone(), *partition));
-                }
+                owned.paused = false;
+                all.push((topic.clone(), *partition));
             }
         }
-        self.resume(&paused)?;
+        // Those too that are not paused as far as we know: the client's own flag outlives an
+        // assignment. What is read twice by that is told by its offset.
+        self.resume(&all)?;
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
                 let list = list(positions.iter().map(|(t, p, at)| (t.as_ref(), *p, Some(*at))))?;

@@ -96,6 +96,11 @@ pub(crate) fn batch_size_within<'a>(limits: impl Iterator<Item = &'a Limits>) ->
 /// # Errors
 /// When nobody answers.
 pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
+    let mut config = config.clone();
+    // Who only asks has no part in transactions.
+    for property in ["transactional.id", "transaction.timeout.ms", "debug"] {
+        config.remove(property);
+    }
     let admin: AdminClient<DefaultClientContext> = config.create()?;
     let resources: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));

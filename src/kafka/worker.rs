@@ -2,21 +2,26 @@
 //! the stages finished, publish it in order, count what was delivered, commit, pause or resume,
 //! and read on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::assignment::{Assignment, Ready};
+use super::at_least_once::Waiting;
 use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
+use super::exactly_once::Transactions;
 use super::publish::Publisher;
 use super::rebalance::Revocation;
-use super::{client, commit, source, start};
+use super::surge::Surge;
+use super::{client, source, start};
 use crate::config::Settings;
+use crate::config::settings::Delivery;
 use crate::fate::Fate;
 use crate::model::Loaded;
 use crate::pipeline::Stages;
@@ -69,11 +74,16 @@ pub(super) struct Worker {
     pub(super) stages: Stages,
     /// Records submitted to the stages and not come back, of lost partitions too.
     inside: usize,
+    /// `None`: at least once.
+    pub(super) transactions: Option<Transactions>,
+    /// At least once only.
+    pub(super) waiting: Waiting,
+    pub(super) surge: Option<Surge>,
     /// After a failure: not before then.
     pub(super) ask_again_at: Instant,
-    commit_again_at: Instant,
+    pub(super) commit_again_at: Instant,
     commit_interval: Duration,
-    last_commit: Instant,
+    pub(super) last_commit: Instant,
     pub(super) commit_under_way: bool,
     last_observed: Instant,
     pub(super) summary: Summary,
@@ -90,8 +100,19 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
-    let publisher =
-        Publisher::start(&client::producer_config(kafka), &kafka.bootstrap_servers, &settings.output, dead)?;
+    let surge = dead.surge;
+    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(kafka));
+    let servers = &kafka.bootstrap_servers;
+    let config = client::producer_config(kafka, id.as_deref());
+    let publisher = Publisher::start(config, servers, &settings.output, &dead.topic)?;
+    let transactions = match id {
+        Some(id) => {
+            Worker::init_transactions(&publisher, servers)?;
+            tracing::info!(transactional_id = id, "exactly once");
+            Some(Transactions::new(id, kafka, &settings.limits))
+        }
+        None => None,
+    };
     let mut config = client::consumer_config(kafka);
     // Prefetching more than may be in flight is fetching it again: a pause throws it away.
     if !kafka.librdkafka.contains_key("queued.max.messages.kbytes") {
@@ -121,6 +142,9 @@ pub fn run(
         draining: false,
         stages,
         inside: 0,
+        transactions,
+        waiting: Waiting::new(),
+        surge: surge.map(Surge::new),
         ask_again_at: Instant::now(),
         commit_again_at: Instant::now(),
         last_commit: Instant::now(),
@@ -155,14 +179,20 @@ impl Worker {
         self.begin_assigned()?;
         self.close_gaps()?;
         self.settle()?;
-        self.publisher.poll()?;
-        self.count_delivered()?;
+        match self.transactions {
+            Some(_) => self.transact()?,
+            None => self.deliver()?,
+        }
         self.advance_revocation()?;
         if self.last_commit.elapsed() >= self.commit_interval {
             self.commit()?;
         }
         self.regulate()?;
-        self.observe();
+        if self.last_observed.elapsed() >= OBSERVE_EVERY {
+            self.last_observed = Instant::now();
+            self.observe();
+            self.watch()?;
+        }
         Ok(())
     }
 
@@ -177,6 +207,7 @@ impl Worker {
                     for (partition, figures) in &figures.partitions {
                         if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                             owned.end = Some(figures.ls_offset).filter(|end| *end >= 0);
+                            owned.fetched = Some(figures.next_offset);
                         }
                     }
                 }
@@ -197,62 +228,33 @@ impl Worker {
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
                 let Ready { outcome, stamps, settled } = ready;
-                self.publisher.publish(InFlight { ticket, outcome, stamps, settled })?;
+                let outcome = self.publisher.unless_refused(outcome);
+                if let Some(surge) = &mut self.surge {
+                    surge.see(&outcome)?;
+                }
+                let write = Arc::new(InFlight { ticket, outcome, stamps, settled });
+                match &mut self.transactions {
+                    Some(transactions) => transactions.retained.push(write),
+                    None => self.waiting.push_back(write),
+                }
             }
         }
         Ok(())
     }
 
-    pub(super) fn count_delivered(&mut self) -> Result<(), RunError> {
-        while let Some(write) = self.publisher.next_delivery()? {
-            let (record, count) = match &write.outcome {
-                Outcome::Enriched { record, .. } => (record, &mut self.summary.enriched),
-                Outcome::PassThrough { record, .. } => (record, &mut self.summary.passed),
-                Outcome::DeadLetter { record, .. } => (record, &mut self.summary.dead),
-            };
-            *count += 1;
-            self.metrics.settled(&write.outcome, &write.stamps);
-            self.metrics.delivered(write.stamps.admitted, write.settled, record.timestamp);
-            // Stale: written, then the partition was lost; its next owner writes it again.
-            if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
-                tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the group how far we are. One commit at a time.
-    pub(super) fn commit(&mut self) -> Result<(), RunError> {
-        if self.commit_under_way || Instant::now() < self.commit_again_at {
-            return Ok(());
-        }
-        self.last_commit = Instant::now();
-        let offsets = self.assignment.begin_commit();
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let list = list(offsets.iter().map(|(t, p, next)| (t.as_ref(), *p, Some(*next))))?;
-        match commit::send(&self.consumer, &list) {
-            Ok(()) => self.commit_under_way = true,
-            Err(error) => self.on_committed(Err(error))?,
-        }
-        Ok(())
-    }
-
-    pub(super) fn on_committed(&mut self, result: KafkaResult<()>) -> Result<(), RunError> {
-        self.commit_under_way = false;
-        let code = result.as_ref().err().and_then(KafkaError::rdkafka_error_code);
-        let ok = result.is_ok();
-        self.assignment.committed(ok);
-        self.metrics.commit(ok);
-        match code {
-            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
-            Some(code) => {
-                tracing::warn!(%code, "offsets were not committed; they will be with the next commit");
-                self.commit_again_at = Instant::now() + RETRY_AFTER;
-                Ok(())
-            }
-            None => Ok(()),
+    /// A write that is safe downstream.
+    pub(super) fn count(&mut self, write: &InFlight) {
+        let count = match &write.outcome {
+            Outcome::Enriched { .. } => &mut self.summary.enriched,
+            Outcome::PassThrough { .. } => &mut self.summary.passed,
+            Outcome::DeadLetter { .. } => &mut self.summary.dead,
+        };
+        *count += 1;
+        self.metrics.settled(&write.outcome, &write.stamps);
+        self.metrics.delivered(write.stamps.admitted, write.settled, write.outcome.record().timestamp);
+        // Stale: written, then the partition was lost; its next owner writes it again.
+        if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
+            tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
         }
     }
 
@@ -271,10 +273,6 @@ impl Worker {
     }
 
     fn observe(&mut self) {
-        if self.last_observed.elapsed() < OBSERVE_EVERY {
-            return;
-        }
-        self.last_observed = Instant::now();
         let (records, bytes) = self.assignment.in_flight();
         self.metrics.in_flight(records, bytes);
         let paused = self.assignment.iter().filter(|o| o.paused).count();

@@ -7,7 +7,7 @@ use super::{Header, Record, Timestamp};
 use crate::text::TokenCount;
 
 /// The end of every record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     /// Goes to the output topic with what the model said of it. The record stays with it: should
     /// the output prove too large for the broker, the original is what the dead letter needs.
@@ -33,8 +33,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The record that it is the end of, as it was read.
+    pub fn record(&self) -> &Record {
+        match self {
+            Self::Enriched { record, .. }
+            | Self::PassThrough { record, .. }
+            | Self::DeadLetter { record, .. } => record,
+        }
+    }
+}
+
 /// What differs from the original record in an enriched one. The key is always the record's own.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Emit {
     /// Where it goes, if not to the pipeline's output topic (`output.route`).
     pub topic: Option<Arc<str>>,

@@ -23,6 +23,7 @@ fn some(n: usize) -> NonZeroUsize {
 fn settings(format: Format, mode: OutputMode) -> Settings {
     Settings {
         kafka: None,
+        delivery: Delivery::AtLeastOnce,
         input: Input { max_text_bytes: some(1 << 16), ..Input::new(&[], format) },
         model: Model {
             path: PACKAGE.into(),

@@ -53,8 +53,10 @@ pub(super) struct Instruments {
     pub(super) rebalances: Counter<u64>,
     pub(super) rebalanced_partitions: Counter<u64>,
     pub(super) commits: Counter<u64>,
+    pub(super) transactions: Counter<u64>,
     pub(super) offset_gap_records: Counter<u64>,
     pub(super) stale_results: Counter<u64>,
+    pub(super) stalls: Counter<u64>,
     pub(super) in_flight_records: Gauge<u64>,
     pub(super) in_flight_bytes: Gauge<u64>,
     pub(super) assigned_partitions: Gauge<u64>,
@@ -127,10 +129,20 @@ impl Instruments {
                 "Partitions that came or went in rebalances",
             ),
             commits: counter("squeezeflow_commits_total", "{commit}", "Offset commits by result"),
+            transactions: counter(
+                "squeezeflow_transactions_total",
+                "{transaction}",
+                "Transactions by result; renewed: the producer was made anew because an outcome was in doubt",
+            ),
             offset_gap_records: counter(
                 "squeezeflow_offset_gap_records_total",
                 "{record}",
                 "Records skipped because retention had deleted them",
+            ),
+            stalls: counter(
+                "squeezeflow_stalled_partitions_total",
+                "{partition}",
+                "Partitions that were behind and not read, and were taken up anew",
             ),
             stale_results: counter(
                 "squeezeflow_stale_results_total",

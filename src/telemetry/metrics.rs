@@ -98,6 +98,9 @@ impl Metrics {
         for result in ["ok", "error"] {
             on.commits.add(0, &[KeyValue::new(keys::RESULT, result)]);
         }
+        for result in ["committed", "aborted", "renewed"] {
+            on.transactions.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
         self.in_flight(0, 0);
         self.assignment(0, 0);
     }
@@ -180,10 +183,22 @@ impl Metrics {
         on.commits.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
     }
 
+    /// A transaction's end: `committed`, `aborted`; or `renewed`, where the producer was made anew.
+    pub fn transaction(&self, result: &'static str) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.transactions.add(1, &[KeyValue::new(keys::RESULT, result)]);
+    }
+
     /// Records skipped because retention had deleted them (`on_gap: earliest`).
     pub fn gap(&self, topic: &str, partition: i32, records: i64) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
         on.offset_gap_records.add(u64::try_from(records).unwrap_or(0), &keys::partition(topic, partition));
+    }
+
+    /// A partition that was behind and not read was taken up anew.
+    pub fn stalled(&self, topic: &str, partition: i32) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.stalls.add(1, &keys::partition(topic, partition));
     }
 
     /// Results dropped because their partition was taken away meanwhile.

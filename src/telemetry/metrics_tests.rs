@@ -57,6 +57,8 @@ fn exercise(metrics: &Metrics, health: &Health) {
     metrics.commit(false);
     metrics.gap("reviews", 1, 12);
     metrics.stale();
+    metrics.stalled("reviews", 1);
+    metrics.transaction("committed");
     metrics.in_flight(5, 4_000);
     metrics.assignment(2, 1);
     metrics.partition("reviews", 0, Some(42), Some(Duration::from_millis(1_500)));

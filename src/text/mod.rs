@@ -2,7 +2,7 @@
 
 mod condition;
 mod decode;
-mod json;
+pub(crate) mod json;
 mod reader;
 mod tokenize;
 

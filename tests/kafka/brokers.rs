@@ -57,20 +57,12 @@ fn the_leader_of_the_output_is_killed_under_a_stream() {
 fn slow_sink<'a>(cluster: &'a Three, name: &str) -> (Scene, impl Fn(bool) + use<'a>) {
     let scene = Scene::without_topics(cluster, name);
     scene.client.create_topic(&scene.dead(), 1, &[]);
-    // Asking makes the offsets' topic, if this is the first group.
-    scene.client.committed(name, &scene.dead());
-    let coordinator = scene.client.leaders("__consumer_offsets")[&offsets_partition(name)];
+    let coordinator = scene.client.group_coordinator(name);
     scene.client.create_topic_on(&scene.input(), 4, coordinator);
     let sink = cluster.ids().find(|id| *id != coordinator).unwrap();
     scene.client.create_topic_on(&scene.output(), 4, sink);
     let freeze = move |frozen: bool| if frozen { cluster.freeze(sink) } else { cluster.thaw(sink) };
     (scene, freeze)
-}
-
-/// Where Kafka keeps a group: Java's `String.hashCode` modulo the offsets' partitions.
-fn offsets_partition(group: &str) -> i32 {
-    let hash = group.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-    (hash & 0x7fff_ffff) % 8
 }
 
 #[test]

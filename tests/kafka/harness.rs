@@ -132,6 +132,18 @@ fn the_checker_sees_every_kind_of_fault() {
 }
 
 #[test]
+fn the_checker_sees_what_was_read_and_is_no_more() {
+    let (input, output) = honest();
+    let judge = |last: &[Seen]| check(&input, last).with_reader(&output, last).aborted.len();
+    assert_eq!(judge(&output), 0);
+    assert_eq!(judge(&output[1..]), 1);
+    // Another record in the place of the one that was read.
+    let mut other = output.clone();
+    other[3].value = None;
+    assert_eq!(judge(&other), 1);
+}
+
+#[test]
 #[should_panic(expected = "in vain for: the impossible")]
 fn waiting_in_vain_says_for_what() {
     crate::support::wait::until("the impossible", Duration::from_millis(30), || false);

@@ -112,6 +112,8 @@ fn a_long_document_holds_up_its_own_partition_only() {
         .set("input.long_text", "windows")
         .set("input.max_windows", 10_000)
         .set("limits.max_in_flight_bytes", "32MiB")
+        // What is done is to be seen soon.
+        .set("kafka.commit_interval", "50ms")
         .start_ready();
     scene.client.produce("long.big", messages);
     observer.wait(500, PATIENCE);

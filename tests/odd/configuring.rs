@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use squeezeflow::config::{Origin, Overrides, Problem, load};
+use squeezeflow::config::{Origin, Overrides, Problem, cases, load};
 
 /// Between the file and each variable (`SQUEEZEFLOW__…=…`) or assignment for `--set`.
 pub const SEPARATOR: u8 = 0x1e;
@@ -50,6 +50,10 @@ fn said(case: &[u8], secret: &str) -> String {
             error.problems.iter().for_each(|problem| say(&mut said, problem));
             write!(said, "{error}").unwrap();
         }
+    }
+    // A case's values are there to be shown, so only that it can be read or refused.
+    if let Err(error) = cases(&file) {
+        assert!(!error.problems.is_empty(), "cases refused without a reason");
     }
     said.replace(&*dir.path().to_string_lossy(), "DIR")
 }

@@ -1,5 +1,5 @@
-//! Compares what came out with what went in, in Jepsen's words: lost, duplicate, out of order,
-//! altered, out of nothing. Knows nothing of how the worker works.
+//! Compares what came out with what went in, in Jepsen's words: lost, duplicate, aborted read, out
+//! of order, altered, out of nothing. Knows nothing of how the worker works.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,15 +21,22 @@ pub struct Verdict {
     pub altered: Vec<String>,
     /// Outputs whose source is not in the input.
     pub phantoms: Vec<Place>,
+    /// What a reader saw while the test ran, and no reader ever sees again.
+    pub aborted: Vec<Place>,
 }
 
 impl Verdict {
     /// Nothing lost, out of order, altered or made up. Duplicates are counted, and allowed.
     #[track_caller]
     pub fn at_least_once(&self) -> &Self {
-        let faults = [self.lost.len(), self.disorder.len(), self.altered.len(), self.phantoms.len()];
-        assert!(faults.iter().all(|n| *n == 0), "{}", self.report());
+        assert!(self.is_at_least_once(), "{}", self.report());
         self
+    }
+
+    pub fn is_at_least_once(&self) -> bool {
+        let faults = [&self.lost, &self.phantoms, &self.aborted].map(Vec::len);
+        let others = [&self.disorder, &self.altered].map(Vec::len);
+        faults.iter().chain(&others).all(|n| *n == 0)
     }
 
     /// And no duplicate either.
@@ -37,6 +44,14 @@ impl Verdict {
     pub fn exactly_once(&self) -> &Self {
         self.at_least_once();
         assert!(self.duplicates.is_empty(), "{}", self.report());
+        self
+    }
+
+    /// With what a concurrent reader saw of the same topics: all of it must still be there.
+    pub fn with_reader(mut self, concurrent: &[Seen], last: &[Seen]) -> Self {
+        let last: BTreeMap<Place, &Seen> = last.iter().map(|seen| (seen.place(), seen)).collect();
+        let gone = concurrent.iter().filter(|seen| last.get(&seen.place()) != Some(seen));
+        self.aborted = gone.map(Seen::place).collect();
         self
     }
 
@@ -50,7 +65,7 @@ impl Verdict {
             )
         }
         format!(
-            "enriched {}, passed {}, dead {}\n{}{}{}{}{}",
+            "enriched {}, passed {}, dead {}\n{}{}{}{}{}{}",
             self.enriched,
             self.passed,
             self.dead,
@@ -59,6 +74,7 @@ impl Verdict {
             list("out of order", &self.disorder),
             list("altered", &self.altered),
             list("out of nothing", &self.phantoms),
+            list("aborted, but read", &self.aborted),
         )
     }
 }

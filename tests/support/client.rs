@@ -107,6 +107,19 @@ impl Client {
         })
     }
 
+    /// The broker that keeps a group.
+    pub fn group_coordinator(&self, group: &str) -> i32 {
+        // Asking makes the offsets' topic, if this is the first group.
+        let _ = self.consumer(group).committed_offsets(TopicPartitionList::new(), SLICE);
+        let _ = self.members(group);
+        self.leaders("__consumer_offsets")[&keeper(group)]
+    }
+
+    /// The broker that keeps a transactional id. Somebody must have used one already.
+    pub fn transaction_coordinator(&self, id: &str) -> i32 {
+        self.leaders("__transaction_state")[&keeper(id)]
+    }
+
     /// Waits until so many brokers are there and every partition's copies are in sync.
     pub fn wait_whole(&self, brokers: usize) {
         let consumer = self.consumer("nobody");
@@ -123,6 +136,24 @@ impl Client {
         let consumer = self.consumer("nobody");
         let ends = |p| until_some("watermarks", PATIENCE, || consumer.fetch_watermarks(topic, p, SLICE).ok());
         (0..self.partitions(topic)).map(|p| (p, ends(p))).collect()
+    }
+
+    /// Waits until no transaction is open in these topics: a reader then sees all there will ever be.
+    #[track_caller]
+    pub fn wait_settled(&self, topics: &[&str]) {
+        let mut config = self.config();
+        let all: BaseConsumer =
+            config.set("group.id", "nobody").set("isolation.level", "read_uncommitted").create().unwrap();
+        let stable = self.consumer("nobody");
+        for topic in topics {
+            for partition in 0..self.partitions(topic) {
+                let end =
+                    |reader: &BaseConsumer| Some(reader.fetch_watermarks(topic, partition, SLICE).ok()?.1);
+                until(&format!("the last transaction in {topic}[{partition}] to end"), PATIENCE, || {
+                    end(&all).is_some_and(|end_of_all| end(&stable) == Some(end_of_all))
+                });
+            }
+        }
     }
 
     /// What the group has committed, by partition. Partitions without a commit are left out.
@@ -167,6 +198,13 @@ impl Client {
 }
 
 const SLICE: Duration = Duration::from_secs(10);
+
+/// Which partition of Kafka's own topics keeps a name: Java's `String.hashCode` modulo their number,
+/// which is that of `cluster.rs`.
+fn keeper(name: &str) -> i32 {
+    let hash = name.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
+    (hash & 0x7fff_ffff) % 8
+}
 
 fn options() -> AdminOptions {
     AdminOptions::new()
@@ -256,12 +294,21 @@ impl Sender {
 
     /// Sends these in one transaction, and commits or aborts it.
     pub fn transaction(&mut self, messages: &[Message], commit: bool) {
-        self.producer.begin_transaction().unwrap();
+        self.begin();
         messages.iter().for_each(|message| self.send(message));
         self.flush();
-        match commit {
-            true => self.producer.commit_transaction(PATIENCE).unwrap(),
-            false => self.producer.abort_transaction(PATIENCE).unwrap(),
-        }
+        if commit { self.commit() } else { self.abort() }
+    }
+
+    pub fn begin(&self) {
+        self.producer.begin_transaction().unwrap();
+    }
+
+    pub fn commit(&self) {
+        self.producer.commit_transaction(PATIENCE).unwrap();
+    }
+
+    pub fn abort(&self) {
+        self.producer.abort_transaction(PATIENCE).unwrap();
     }
 }

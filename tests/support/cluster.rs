@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::process::{Process, scratch};
+use super::proxy::Proxy;
 use super::wait::{PATIENCE, until};
 use super::{here, kafka};
 
 /// A running cluster. Dropped, it is gone.
 pub struct Cluster {
     nodes: Vec<Mutex<Node>>,
+    /// Straight to the brokers.
     pub bootstrap: String,
+    /// The way through which faults happen, for whoever begins at its own `bootstrap`.
+    pub proxy: Proxy,
 }
 
 struct Node {
@@ -51,22 +55,35 @@ impl Cluster {
 
     /// A cluster of the test's own.
     pub fn start(brokers: i32) -> Self {
+        Self::with(
+            brokers,
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        )
+    }
+
+    /// And with further properties of the brokers; the protocols of the three listeners must be
+    /// among them.
+    pub fn with(brokers: i32, more: &str) -> Self {
         let dir = scratch("kafka");
+        let proxy = Proxy::bind(brokers);
         // Bound all at once, so that they differ, and free again when the brokers want them.
         let sockets: Vec<TcpListener> =
-            (0..brokers * 2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            (0..brokers * 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
         drop(sockets);
-        let (ports, controllers) = ports.split_at(brokers as usize);
+        let (ports, others) = ports.split_at(brokers as usize);
+        let (controllers, behind_proxy) = others.split_at(brokers as usize);
         let addresses = |ports: &[u16]| ports.iter().map(|p| format!("127.0.0.1:{p}")).collect::<Vec<_>>();
         let voters: Vec<String> =
             addresses(controllers).iter().zip(1..).map(|(a, id)| format!("{id}@{a}")).collect();
         let mut nodes = Vec::new();
-        for ((id, port), controller) in (1..).zip(ports).zip(controllers) {
+        for ((id, port), (controller, behind)) in (1..).zip(ports).zip(controllers.iter().zip(behind_proxy)) {
             let dir = dir.join(id.to_string());
             std::fs::create_dir_all(&dir).unwrap();
-            let properties = properties(id, brokers, *port, *controller, &voters.join(","), &dir);
-            std::fs::write(dir.join("server.properties"), properties).unwrap();
+            let properties = properties(id, brokers, &voters.join(","), &dir);
+            let listeners = listeners(*port, *controller, *behind, proxy.port(id));
+            std::fs::write(dir.join("server.properties"), properties + &listeners + more).unwrap();
+            proxy.forward(id, *behind);
             nodes.push(Node { id, port: *port, dir, process: None });
         }
         let formats: Vec<Process> = nodes.iter().map(Node::format).collect();
@@ -75,7 +92,8 @@ impl Cluster {
         }
         nodes.iter_mut().for_each(Node::start);
         nodes.iter_mut().for_each(Node::wait_for_port);
-        Self { nodes: nodes.into_iter().map(Mutex::new).collect(), bootstrap: addresses(ports).join(",") }
+        let nodes = nodes.into_iter().map(Mutex::new).collect();
+        Self { nodes, bootstrap: addresses(ports).join(","), proxy }
     }
 
     pub fn ids(&self) -> impl Iterator<Item = i32> + use<> {
@@ -168,7 +186,17 @@ impl Node {
     }
 }
 
-fn properties(id: i32, brokers: i32, port: u16, controller: u16, voters: &str, dir: &Path) -> String {
+fn listeners(port: u16, controller: u16, behind_proxy: u16, proxy: u16) -> String {
+    format!(
+        "listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind_proxy},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+"
+    )
+}
+
+fn properties(id: i32, brokers: i32, voters: &str, dir: &Path) -> String {
     let in_sync = if brokers > 1 { 2 } else { 1 };
     let data = dir.join("data");
     let data = data.display();
@@ -176,10 +204,6 @@ fn properties(id: i32, brokers: i32, port: u16, controller: u16, voters: &str, d
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor={brokers}
@@ -189,6 +213,7 @@ offsets.topic.num.partitions=8
 transaction.state.log.replication.factor={brokers}
 transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=8
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 share.coordinator.state.topic.replication.factor={brokers}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0

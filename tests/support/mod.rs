@@ -6,6 +6,7 @@
 //! | `process` | child processes that never outlive the tests |
 //! | `kafka` | is a real Apache Kafka there? If not: skipped, loudly |
 //! | `cluster` | brokers: start, stop, kill, freeze |
+//! | `proxy` | between worker and brokers: delays, drops, cuts, holds, parts |
 //! | `client` | topics, producing, committed offsets |
 //! | `observer` | everything a topic holds, read along while the test runs |
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
@@ -18,7 +19,7 @@
 //! | `wait` | wait for conditions, never for time |
 //! | `zoo/` | everything that a stream can carry |
 
-#![allow(dead_code)] // Each test binary uses its own part.
+#![allow(dead_code, unused_imports)] // Each test binary uses its own part.
 
 pub mod check;
 pub mod client;
@@ -28,6 +29,7 @@ pub mod kafka;
 pub mod letters;
 pub mod observer;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod records;
 pub mod scene;

@@ -1,6 +1,6 @@
 //! Reads topics along from their beginnings while a test runs, with no group of its own.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -48,9 +48,17 @@ impl Seen {
 /// Topic, partition, offset.
 pub type Place = (String, i32, i64);
 
+/// What was seen, and the different sources among the first `looked_at` of it.
+#[derive(Default)]
+struct Log {
+    seen: Vec<Seen>,
+    sources: HashSet<Place>,
+    looked_at: usize,
+}
+
 /// Reads in a thread of its own until dropped.
 pub struct Observer {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    log: Arc<Mutex<Log>>,
     count: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -60,17 +68,17 @@ impl Observer {
     /// Of all partitions that these topics have now.
     pub fn of(client: &Client, topics: &[&str]) -> Self {
         let consumer = reader(client, topics);
-        let (seen, count, stop) = <(Arc<Mutex<Vec<_>>>, Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
-        let (to, counter, stopped) = (seen.clone(), count.clone(), stop.clone());
+        let (log, count, stop) = <(Arc<Mutex<Log>>, Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
+        let (to, counter, stopped) = (log.clone(), count.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
-                    to.lock().unwrap().push(copy(&message));
+                    to.lock().unwrap().seen.push(copy(&message));
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
-        Self { seen, count, stop, thread: Some(thread) }
+        Self { log, count, stop, thread: Some(thread) }
     }
 
     /// The count, for a thread of its own to look at.
@@ -90,7 +98,10 @@ impl Observer {
 
     /// How many different records stand behind what was seen (see [`source_of`]).
     pub fn distinct(&self) -> usize {
-        self.seen.lock().unwrap().iter().map(source_of).collect::<BTreeSet<_>>().len()
+        let Log { seen, sources, looked_at } = &mut *self.log.lock().unwrap();
+        sources.extend(seen[*looked_at..].iter().map(source_of));
+        *looked_at = seen.len();
+        sources.len()
     }
 
     /// Waits until so many different input records have come out, however often.
@@ -102,7 +113,7 @@ impl Observer {
 
     /// Everything seen so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.log.lock().unwrap().seen.clone()
     }
 }
 

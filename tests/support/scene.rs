@@ -1,11 +1,15 @@
 //! The topics, the group and the pipeline of one test.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::check::{Verdict, check};
 use super::client::Client;
 use super::cluster::Cluster;
 use super::feeder::Feeder;
-use super::observer::{Observer, read_all};
+use super::observer::{Observer, Seen, read_all};
 use super::records::Stream;
+use super::wait::until;
 use super::worker::Pipeline;
 
 /// `NAME.in`, `NAME.out` and `NAME.dead` exist; the group is `NAME`.
@@ -64,6 +68,24 @@ impl Scene {
         let ends = self.client.ends(&self.input());
         let ends = ends.into_iter().filter(|(_, (low, high))| low < high).map(|(p, (_, high))| (p, high));
         assert_eq!(self.client.committed(&self.name, &self.input()), ends.collect());
+    }
+}
+
+impl Scene {
+    /// Waits until the group has committed every record of the input: no partition is behind, and
+    /// none that is behind stands still for ever.
+    #[track_caller]
+    pub fn wait_caught_up(&self, input: &[Seen], patience: Duration) {
+        // Where the last visible record ends; what follows it are marks of transactions.
+        let mut ends = BTreeMap::new();
+        for record in input {
+            let end = ends.entry(record.partition).or_insert(0);
+            *end = record.offset.max(*end - 1) + 1;
+        }
+        until("the group to have committed every record", patience, || {
+            let committed = self.client.committed(&self.name, &self.input());
+            ends.iter().all(|(partition, end)| committed.get(partition).is_some_and(|c| c >= end))
+        });
     }
 }
 

@@ -37,10 +37,18 @@ impl Pipeline {
         Self { settings }
     }
 
-    /// Sets one value, named by its place in the file (`limits.drain_timeout`).
+    /// Sets one value, named by its place in the file (`delivery`, `limits.drain_timeout`).
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
-        let (section, key) = path.split_once('.').unwrap();
-        self.settings[section][key] = value.into();
+        match path.split_once('.') {
+            Some((section, key)) => self.settings[section][key] = value.into(),
+            None => self.settings[path] = value.into(),
+        }
+        self
+    }
+
+    /// Sets one value at the top of the file.
+    pub fn set_top(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings[key] = value.into();
         self
     }
 
@@ -182,6 +190,15 @@ impl Worker {
     /// Has it not ended?
     pub fn runs(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// Processor time that it has used so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // USER_HZ is 100 on every Linux.
+        ticks / 100.0
     }
 
     /// The most memory that it ever had resident, in bytes.

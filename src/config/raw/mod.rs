@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cases;
 mod records;
 
+pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
 
 use super::defaults;
@@ -20,6 +22,9 @@ use super::words::{ByteSize, Count, Duration, Provider, Scalar, Secret, Workers}
 pub(in crate::config) struct Pipeline {
     /// The cluster. Needed by `run`, not by `tag`.
     pub(in crate::config) kafka: Option<Kafka>,
+    /// What a reader downstream may rely on.
+    #[serde(default)]
+    pub(in crate::config) delivery: Delivery,
     /// What is read, and where in it the text is.
     pub(in crate::config) input: Input,
     /// The model package and what it runs on.
@@ -41,6 +46,16 @@ pub(in crate::config) struct Pipeline {
     /// How the worker logs.
     #[serde(default)]
     pub(in crate::config) log: Log,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum Delivery {
+    /// results, dead letters and offsets are committed in one Kafka transaction: a reader with `isolation.level=read_committed` sees every record once
+    #[default]
+    ExactlyOnce,
+    /// no transactions: after a crash or a lost assignment some results are written again
+    AtLeastOnce,
 }
 
 /// The Kafka client.
@@ -67,9 +82,14 @@ pub(in crate::config) struct Kafka {
     /// After this long without a heartbeat the group gives this worker's partitions to others.
     #[serde(default = "defaults::session_timeout")]
     pub(in crate::config) session_timeout: Duration,
-    /// How often the offsets of delivered records are committed.
-    #[serde(default = "defaults::commit_interval")]
-    pub(in crate::config) commit_interval: Duration,
+    /// How long a transaction (with `at-least-once`: the offsets of delivered records) waits to be committed. Absent: 200ms exactly once, 1s at least once. A full budget of `limits` commits sooner.
+    pub(in crate::config) commit_interval: Option<Duration>,
+    /// Identity of this worker's transactions: stable, and different for each worker, such as the name of its pod. Absent: made of `group_id` and `group_instance_id`, or else a new one at each start.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) transactional_id: Option<String>,
+    /// After this long the brokers abort the transaction of a worker that is gone; until then readers wait for it.
+    #[serde(default = "defaults::transaction_timeout")]
+    pub(in crate::config) transaction_timeout: Duration,
     /// Further properties of librdkafka, by their own names. Those that the delivery guarantee owns are refused.
     #[serde(default)]
     pub(in crate::config) librdkafka: BTreeMap<String, Scalar>,

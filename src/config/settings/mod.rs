@@ -18,6 +18,8 @@ pub use records::*;
 pub struct Settings {
     /// The cluster. `None` where a pipeline is only used with `tag`.
     pub kafka: Option<Kafka>,
+    /// What a reader downstream may rely on.
+    pub delivery: Delivery,
     /// What is read and where in it the text is.
     pub input: Input,
     /// The model package and what it runs on.
@@ -34,6 +36,15 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How the worker logs.
     pub log: Log,
+}
+
+/// What a reader downstream may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Transactions: with `read_committed` every record once.
+    ExactlyOnce,
+    /// None lost, some perhaps repeated.
+    AtLeastOnce,
 }
 
 /// The Kafka client.
@@ -53,8 +64,12 @@ pub struct Kafka {
     pub sasl: Option<Sasl>,
     /// After this long without a heartbeat the group gives our partitions away.
     pub session_timeout: Duration,
-    /// At-least-once: how often offsets of delivered records are committed.
+    /// How long a transaction, or the offsets of delivered records, wait to be committed.
     pub commit_interval: Duration,
+    /// `None`: made of the group and the instance, or generated.
+    pub transactional_id: Option<String>,
+    /// After this long without a commit the brokers abort a transaction.
+    pub transaction_timeout: Duration,
     /// Passed to librdkafka as they are (both clients, unless a key belongs to one only); keys
     /// that the delivery guarantee owns were refused by the validation.
     pub librdkafka: BTreeMap<String, String>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use super::problem::{Problem, Severity};
 use super::settings::{self as to, Settings};
@@ -38,7 +39,11 @@ impl Check<'_> {
         let batch = self.batch(&raw.batch);
         let model = self.model(&raw.model);
         Settings {
-            kafka: raw.kafka.as_ref().map(|kafka| self.kafka(kafka)),
+            kafka: raw.kafka.as_ref().map(|kafka| self.kafka(kafka, raw.delivery)),
+            delivery: match raw.delivery {
+                raw::Delivery::ExactlyOnce => to::Delivery::ExactlyOnce,
+                raw::Delivery::AtLeastOnce => to::Delivery::AtLeastOnce,
+            },
             input: self.input(&raw.input),
             output: self.output(&raw.output, raw.input.format),
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
@@ -50,7 +55,13 @@ impl Check<'_> {
         }
     }
 
-    fn kafka(&mut self, raw: &raw::Kafka) -> to::Kafka {
+    fn kafka(&mut self, raw: &raw::Kafka, delivery: raw::Delivery) -> to::Kafka {
+        let interval = match delivery {
+            // Under load on small machines the commit itself takes tens of milliseconds.
+            raw::Delivery::ExactlyOnce => Duration::from_millis(200),
+            raw::Delivery::AtLeastOnce => Duration::from_secs(1),
+        };
+        let asked = raw.commit_interval.as_ref().map(|d| self.positive("kafka.commit_interval", d));
         to::Kafka {
             bootstrap_servers: self.servers(&raw.bootstrap_servers),
             group_id: raw.group_id.clone(),
@@ -59,7 +70,9 @@ impl Check<'_> {
             tls: raw.tls.as_ref().map(|tls| self.tls(tls)),
             sasl: raw.sasl.as_ref().map(|sasl| self.sasl(sasl)),
             session_timeout: self.positive("kafka.session_timeout", &raw.session_timeout),
-            commit_interval: self.positive("kafka.commit_interval", &raw.commit_interval),
+            commit_interval: asked.unwrap_or(interval),
+            transactional_id: raw.transactional_id.clone(),
+            transaction_timeout: self.positive("kafka.transaction_timeout", &raw.transaction_timeout),
             librdkafka: self.librdkafka(&raw.librdkafka),
         }
     }

@@ -1,21 +1,26 @@
-//! Reads one YAML document and remembers on which line each key stands. Pure.
+//! Reads one YAML document and remembers where everything in it stands. Pure.
 //!
 //! The `config` crate reads YAML too, but forgets the lines; so the file is parsed here, once, and
 //! handed to it as a ready tree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use yaml_rust2::parser::{Event, Parser};
-use yaml_rust2::scanner::{Marker, ScanError, TScalarStyle};
-use yaml_rust2::yaml::Yaml;
+use yaml_rust2::scanner::{Marker, ScanError};
 
 use super::path;
 
+mod node;
+
+pub(crate) use node::{Node, Place, Style, What};
+
 /// A document with the places of its keys.
 #[derive(Debug, Default)]
-pub(super) struct Document {
-    /// `Null` for an empty one.
+pub(crate) struct Document {
+    /// As it is written; `None` for an empty one.
+    pub(crate) root: Option<Node>,
+    /// What it says; `Null` for an empty one.
     pub(super) value: Value,
     /// Where it begins, comments left out.
     pub(super) line: usize,
@@ -27,7 +32,7 @@ pub(super) struct Document {
 
 /// YAML that cannot be read.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
+pub(crate) struct SyntaxError {
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) what: String,
@@ -35,7 +40,7 @@ pub(super) struct SyntaxError {
 
 /// How plain scalars are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scalars {
+pub(crate) enum Scalars {
     /// As YAML does: `12` is a number.
     Typed,
     /// As written; the schema will say what they are.
@@ -48,27 +53,54 @@ const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 20_000;
 
 /// The one document in `text`.
-pub(super) fn parse(text: &str, scalars: Scalars) -> Result<Document, SyntaxError> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text),
-        scalars,
-        anchors: HashMap::new(),
-        nodes: 0,
-        document: Document::default(),
-    };
-    let mut documents = 0;
+pub(crate) fn parse(text: &str, scalars: Scalars) -> Result<Document, SyntaxError> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut root = None;
     loop {
         let (event, mark) = reader.next()?;
         match event {
-            Event::StreamEnd => return Ok(reader.document),
+            Event::StreamEnd => return Ok(root.map_or_else(Document::default, |r| document(r, scalars))),
             Event::DocumentStart | Event::DocumentEnd | Event::StreamStart | Event::Nothing => {}
-            first => {
-                documents += 1;
-                if documents > 1 {
-                    return Err(refuse(mark, "there is more than one YAML document in the file"));
+            _ if root.is_some() => {
+                return Err(refuse(mark, "there is more than one YAML document in the file"));
+            }
+            first => root = Some(reader.node(first, mark, 0)?),
+        }
+    }
+}
+
+fn document(root: Node, scalars: Scalars) -> Document {
+    let (value, line) = (root.value(scalars), root.place.line);
+    let mut document = Document { value, line, ..Document::default() };
+    document.look(&root, "");
+    Document { root: Some(root), ..document }
+}
+
+impl Document {
+    /// Notes the lines of what is below `node`, and the keys that are there twice.
+    fn look(&mut self, node: &Node, at: &str) {
+        match &node.what {
+            // Below an alias everything stands somewhere else.
+            _ if node.alias => {}
+            What::Scalar { .. } => {}
+            What::List { items, .. } => {
+                for (i, item) in items.iter().enumerate() {
+                    let at = path::index(at, i);
+                    self.look(item, &at);
+                    self.lines.insert(at, item.place.line);
                 }
-                reader.document.line = mark.line();
-                reader.document.value = reader.node(first, mark, "", 0)?;
+            }
+            What::Map { entries, .. } => {
+                let mut seen = HashSet::new();
+                for (key, value) in entries {
+                    let at = path::key(at, key.text());
+                    self.look(value, &at);
+                    if seen.insert(key.text()) {
+                        self.lines.insert(at, key.place.line);
+                    } else {
+                        self.duplicates.push((at, key.place.line));
+                    }
+                }
             }
         }
     }
@@ -76,10 +108,8 @@ pub(super) fn parse(text: &str, scalars: Scalars) -> Result<Document, SyntaxErro
 
 struct Reader<'a> {
     parser: Parser<std::str::Chars<'a>>,
-    scalars: Scalars,
-    anchors: HashMap<usize, Value>,
+    anchors: HashMap<usize, Node>,
     nodes: usize,
-    document: Document,
 }
 
 impl Reader<'_> {
@@ -87,85 +117,56 @@ impl Reader<'_> {
         self.parser.next_token().map_err(|e: ScanError| refuse(*e.marker(), e.info()))
     }
 
-    fn node(&mut self, event: Event, mark: Marker, at: &str, depth: usize) -> Result<Value, SyntaxError> {
+    fn node(&mut self, event: Event, mark: Marker, depth: usize) -> Result<Node, SyntaxError> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             return Err(refuse(mark, "the document is too deep or too large for a pipeline"));
         }
-        let (value, anchor) = match event {
+        let (what, anchor) = match event {
             Event::Alias(id) => {
-                let value = self.anchors.get(&id).cloned();
-                let value = value.ok_or_else(|| refuse(mark, "this alias has no anchor before it"))?;
-                self.nodes += size(&value);
-                (value, 0)
+                let node = self.anchors.get(&id).cloned();
+                let node = node.ok_or_else(|| refuse(mark, "this alias has no anchor before it"))?;
+                self.nodes += node.size();
+                return Ok(Node { place: mark.into(), what: node.what, anchor: false, alias: true });
             }
-            Event::Scalar(text, style, anchor, _) => (self.scalar(text, style), anchor),
-            Event::SequenceStart(anchor, _) => (self.sequence(at, depth)?, anchor),
-            Event::MappingStart(anchor, _) => (self.mapping(at, depth)?, anchor),
+            Event::Scalar(text, style, anchor, _) => (What::Scalar { text, style }, anchor),
+            Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
+            Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
             _ => return Err(refuse(mark, "a value is missing here")),
         };
+        let node = Node { anchor: anchor > 0, ..Node::at(mark, what) };
         if anchor > 0 {
-            self.anchors.insert(anchor, value.clone());
+            self.anchors.insert(anchor, node.clone());
         }
-        Ok(value)
+        Ok(node)
     }
 
-    fn sequence(&mut self, at: &str, depth: usize) -> Result<Value, SyntaxError> {
+    fn list(&mut self, depth: usize) -> Result<What, SyntaxError> {
         let mut items = Vec::new();
         loop {
             let (event, mark) = self.next()?;
             if event == Event::SequenceEnd {
-                return Ok(Value::Array(items));
+                return Ok(What::List { items, end: mark.into() });
             }
-            let at = path::index(at, items.len());
-            self.document.lines.insert(at.clone(), mark.line());
-            items.push(self.node(event, mark, &at, depth + 1)?);
+            items.push(self.node(event, mark, depth + 1)?);
         }
     }
 
-    fn mapping(&mut self, at: &str, depth: usize) -> Result<Value, SyntaxError> {
-        let mut map = Map::new();
+    fn map(&mut self, depth: usize) -> Result<What, SyntaxError> {
+        let mut entries = Vec::new();
         loop {
             let (event, mark) = self.next()?;
             let key = match event {
-                Event::MappingEnd => return Ok(Value::Object(map)),
-                Event::Scalar(key, ..) => key,
+                Event::MappingEnd => return Ok(What::Map { entries, end: mark.into() }),
+                Event::Scalar(text, style, anchor, _) => {
+                    Node { anchor: anchor > 0, ..Node::at(mark, What::Scalar { text, style }) }
+                }
                 _ => return Err(refuse(mark, "a key must be plain text")),
             };
-            let at = path::key(at, &key);
-            if map.contains_key(&key) {
-                self.document.duplicates.push((at.clone(), mark.line()));
-            } else {
-                self.document.lines.insert(at.clone(), mark.line());
-            }
             let (event, mark) = self.next()?;
-            let value = self.node(event, mark, &at, depth + 1)?;
-            map.insert(key, value);
+            let value = self.node(event, mark, depth + 1)?;
+            entries.push((key, value));
         }
-    }
-
-    fn scalar(&self, text: String, style: TScalarStyle) -> Value {
-        if style != TScalarStyle::Plain || self.scalars == Scalars::AsText {
-            return Value::String(text);
-        }
-        match Yaml::from_str(&text) {
-            Yaml::Null => Value::Null,
-            Yaml::Boolean(b) => Value::Bool(b),
-            Yaml::Integer(i) => Value::Number(i.into()),
-            // What no JSON number can say (infinity) stays text, and the schema refuses it.
-            Yaml::Real(r) => {
-                r.parse().ok().and_then(Number::from_f64).map_or(Value::String(text), Value::Number)
-            }
-            _ => Value::String(text),
-        }
-    }
-}
-
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Object(map) => 1 + map.values().map(size).sum::<usize>(),
-        _ => 1,
     }
 }
 

@@ -1,0 +1,569 @@
+//! Exactly once: results, dead letters and offsets of a stretch of records in one transaction.
+//!
+//! ```text
+//!          first release            interval, size, hurry        reports in, offsets sent
+//!  Idle ───────────────────► Open ───────────────────► Ending ────► Sending ────────────► Committing
+//!   ▲  ▲                      │ a write failed,          │ refused (rebalance)              │  │
+//!   │  │                      │ a partition is gone      │                                  │  │
+//!   │  └────────── Aborting ◄─┴──────────────────────────┘                  committed, known│  │
+//!   │                  │ in doubt                                                           │  │
+//!   └── Renewing ◄─────┴───────────────────────────────── in doubt ─────────────────────────┼──┘
+//!   └───────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! What a transaction holds is retained until the transaction is known to be committed, so nothing
+//! is inferred twice. Whether a partition is ours, which generation of the group we are in, and what
+//! is committed are all looked at here, on the thread that polls, between two polls: nothing can
+//! change in between. (While the offsets are on their way polling goes on; then it is looked at once
+//! more, and the group itself refuses offsets of an older generation.) An outcome that is not certain is never guessed: the producer is renewed
+//! (which fences every request that may still be on its way), and the group is asked what it has.
+//! `docs/DELIVERY.md` has this as a table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::Producer;
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+
+use super::context::{Delivery, InFlight};
+use super::error::RunError;
+use super::offsets::{Progress, Sending};
+use super::publish::Refusal;
+use super::retained::Retained;
+use super::worker::{RETRY_AFTER, WAIT_BUSY, Worker, list};
+use crate::config::settings::{Kafka, Limits};
+use crate::record::{NextOffset, PartitionId};
+
+/// How long one call may hold up the loop; it is resumed at the next turn.
+const SLICE: Duration = Duration::from_millis(50);
+/// For the group's answer to what it has.
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
+/// librdkafka waits 500 ms before it sends offsets a second time: if it took nearly as long, the
+/// first request may still be on its way, and could put older offsets into a later transaction.
+const SENT_TWICE: Duration = Duration::from_millis(400);
+/// Renewals in a row without a commit in between before the worker gives up.
+const MOST_RENEWALS: u32 = 5;
+/// For the first `init_transactions`.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The worker's transactions.
+pub(super) struct Transactions {
+    id: String,
+    phase: Phase,
+    /// In [`Phase::Sending`]: the call under way.
+    sending: Option<Sending>,
+    pub(super) retained: Retained<Arc<InFlight>>,
+    interval: Duration,
+    timeout: Duration,
+    max_records: usize,
+    max_bytes: usize,
+    /// When the open transaction was begun.
+    begun: Option<Instant>,
+    /// A request of this transaction may still be on its way, although it was answered.
+    doubt: bool,
+    /// After an abort: not before then.
+    again_at: Instant,
+    renewals: u32,
+    /// Of the assignment, as the transaction knows it.
+    changes: u64,
+    /// The end is near: nobody waits for a fuller transaction.
+    closing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No transaction.
+    Idle,
+    /// Writes go in.
+    Open,
+    /// No more go in; delivery reports are waited for.
+    Ending,
+    /// The offsets are on their way.
+    Sending,
+    /// The offsets are in; the commit is under way.
+    Committing(Instant),
+    /// The abort is under way.
+    Aborting(Instant),
+    /// The outcome is in doubt, or the producer is beyond use: a new producer, and a question to the
+    /// group.
+    Renewing(Renewal),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    /// The old producer goes, a new one is made.
+    Make,
+    /// It takes over the transactional id.
+    Init,
+    /// What does the group have?
+    Ask,
+}
+
+/// What an error of a transactional call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Call again.
+    Again,
+    /// Abort, and write again.
+    Abort,
+    /// The producer is beyond use.
+    Fatal,
+    /// Nobody can tell.
+    Doubt,
+}
+
+fn verdict(error: &KafkaError) -> Verdict {
+    match error {
+        KafkaError::Flush(_) => Verdict::Again,
+        KafkaError::Transaction(error) if error.is_fatal() => Verdict::Fatal,
+        KafkaError::Transaction(error) if error.txn_requires_abort() => Verdict::Abort,
+        KafkaError::Transaction(error) if error.is_retriable() => Verdict::Again,
+        _ => Verdict::Doubt,
+    }
+}
+
+impl Transactions {
+    /// With a producer that was initialised.
+    pub(super) fn new(id: String, kafka: &Kafka, limits: &Limits) -> Self {
+        Self {
+            id,
+            phase: Phase::Idle,
+            sending: None,
+            retained: Retained::new(),
+            interval: kafka.commit_interval,
+            timeout: kafka.transaction_timeout,
+            // What a transaction retains counts as in flight: at half of the budget reading goes on.
+            max_records: (limits.max_in_flight_records.get() / 2).max(1),
+            max_bytes: (limits.max_in_flight_bytes.get() / 2).max(1),
+            begun: None,
+            doubt: false,
+            again_at: Instant::now(),
+            renewals: 0,
+            changes: 0,
+            closing: false,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let (records, bytes) = self.retained.sent();
+        self.begun.is_some_and(|begun| begun.elapsed() >= self.interval)
+            || records >= self.max_records
+            || bytes >= self.max_bytes
+    }
+}
+
+impl Worker {
+    /// One step of the transaction. Does not block for longer than a slice.
+    pub(super) fn transact(&mut self) -> Result<(), RunError> {
+        let Some(mut t) = self.transactions.take() else { return Ok(()) };
+        let stepped = self.step(&mut t);
+        self.transactions = Some(t);
+        stepped
+    }
+
+    fn step(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        self.publisher.poll();
+        self.take_reports(t)?;
+        match t.phase {
+            Phase::Idle => self.begin(t),
+            Phase::Open => {
+                self.fill(t)?;
+                if t.phase == Phase::Open && (t.is_due() || t.closing || self.hurry()) {
+                    t.phase = Phase::Ending;
+                    return self.end(t);
+                }
+                Ok(())
+            }
+            Phase::Ending => self.end(t),
+            Phase::Sending => self.sent(t),
+            Phase::Committing(since) => self.commit_transaction(t, since),
+            Phase::Aborting(since) => self.abort(t, since),
+            Phase::Renewing(step) => self.renew(t, step),
+        }
+    }
+
+    /// Somebody waits for what the transaction holds.
+    fn hurry(&self) -> bool {
+        self.revocation.is_some() || self.draining || self.assignment.waits_for_commit()
+    }
+
+    fn begin(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        if t.retained.unsent().is_none() || Instant::now() < t.again_at {
+            return Ok(());
+        }
+        // What a partition that is gone has left behind is its next owner's.
+        t.retained.aborted(|ticket| self.assignment.holds(ticket));
+        if t.retained.is_empty() {
+            return Ok(());
+        }
+        match self.publisher.producer().begin_transaction() {
+            Ok(()) => {
+                t.begun = Some(Instant::now());
+                t.doubt = false;
+                self.publisher.forget_doubts();
+                t.phase = Phase::Open;
+                self.fill(t)
+            }
+            Err(error) => self.failed(t, &error, verdict(&error)),
+        }
+    }
+
+    /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their
+    /// next owner writes it.
+    fn is_all_ours(&self, t: &mut Transactions) -> bool {
+        if t.changes == self.assignment.changes() {
+            return true;
+        }
+        t.changes = self.assignment.changes();
+        let ours = |ticket| self.assignment.holds(ticket);
+        t.retained.forget_unsent(ours);
+        let all = !t.retained.any_sent_not(ours);
+        if !all {
+            t.phase = Phase::Aborting(Instant::now());
+        }
+        all
+    }
+
+    /// Into the open transaction with everything that was released.
+    fn fill(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        if !self.is_all_ours(t) {
+            return Ok(());
+        }
+        while let Some(write) = t.retained.unsent() {
+            match self.publisher.send(write) {
+                Ok(()) => t.retained.mark_sent(),
+                Err(RDKafkaErrorCode::QueueFull) => break,
+                Err(code) => {
+                    tracing::debug!(%code, "a write was not taken into the transaction");
+                    t.phase = Phase::Aborting(Instant::now());
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of single writes. One that failed fails its transaction.
+    fn take_reports(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        while let Some(Delivery { write, result }) = self.publisher.next_report() {
+            let Err(code) = result else { continue };
+            let running = matches!(t.phase, Phase::Open | Phase::Ending);
+            if running {
+                t.phase = Phase::Aborting(Instant::now());
+            }
+            match self.publisher.refusal(&write, code) {
+                // Also where something else has begun the abort: written again as it is, it would
+                // fail the next transaction too.
+                Refusal::TooLarge => {
+                    let ticket = write.ticket;
+                    drop(write);
+                    let publisher = &self.publisher;
+                    let surge = &mut self.surge;
+                    t.retained.replace(ticket, |write| {
+                        let write = publisher.smaller(write)?;
+                        surge.as_mut().map_or(Ok(()), |surge| surge.see(&write.outcome))?;
+                        Ok::<_, RunError>(write)
+                    })?;
+                }
+                Refusal::ForNow if running => {
+                    tracing::warn!(%code, "a write failed; its transaction is aborted and written again");
+                }
+                // Purged by an abort, or its transaction is lost anyhow.
+                Refusal::ForNow => {}
+                Refusal::ForGood(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// All writes are in; once they are confirmed, the offsets follow, with the group's own word on
+    /// who we are.
+    fn end(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        if !self.is_all_ours(t) {
+            return Ok(());
+        }
+        if self.publisher.producer().in_flight_count() > 0 {
+            return Ok(());
+        }
+        let Some(group) = self.consumer.group_metadata() else {
+            t.phase = Phase::Aborting(Instant::now());
+            return Ok(());
+        };
+        let offsets = t.retained.offsets();
+        let names = self.assignment.names_of(offsets.keys().copied().collect());
+        let named = offsets.iter().filter_map(|(id, next)| {
+            let (topic, partition) = names.get(id)?;
+            Some((topic.as_ref(), *partition, Some(*next)))
+        });
+        t.sending = Some(Sending::start(self.publisher.producer().clone(), list(named)?, group)?);
+        t.phase = Phase::Sending;
+        Ok(())
+    }
+
+    /// The offsets are in? Then the commit, if everything in it is still ours: polling went on, and
+    /// an assignment may have been lost meanwhile.
+    fn sent(&mut self, t: &mut Transactions) -> Result<(), RunError> {
+        let progress = t.sending.as_ref().map_or(Progress::Lost, Sending::progress);
+        if matches!(progress, Progress::Waiting) {
+            return Ok(());
+        }
+        t.sending = None;
+        t.phase = Phase::Ending;
+        match progress {
+            Progress::Waiting => Ok(()),
+            Progress::Done((Ok(()), took)) => {
+                t.doubt |= took >= SENT_TWICE;
+                if t.retained.any_sent_not(|ticket| self.assignment.holds(ticket)) {
+                    t.phase = Phase::Aborting(Instant::now());
+                    return Ok(());
+                }
+                let now = Instant::now();
+                t.phase = Phase::Committing(now);
+                self.commit_transaction(t, now)
+            }
+            // An illegal generation, or a rebalance in progress: what is still ours is written again.
+            Progress::Done((Err(error), _)) => self.failed(t, &error, verdict(&error)),
+            Progress::Lost => {
+                tracing::warn!(
+                    "the group's coordinator does not take the offsets of a transaction; making a new producer"
+                );
+                self.metrics.commit(false);
+                t.phase = Phase::Renewing(Renewal::Make);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit_transaction(&mut self, t: &mut Transactions, since: Instant) -> Result<(), RunError> {
+        match self.publisher.producer().commit_transaction(SLICE) {
+            Ok(()) => {
+                t.begun = None;
+                t.renewals = 0;
+                t.doubt |= self.publisher.has_doubts();
+                t.phase = if t.doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
+                let done = t.retained.committed();
+                self.count_committed(&done);
+                self.metrics.commit(true);
+                self.metrics.transaction("committed");
+                Ok(())
+            }
+            Err(error) => match verdict(&error) {
+                Verdict::Again if since.elapsed() < t.timeout => Ok(()),
+                Verdict::Fatal => self.failed(t, &error, Verdict::Fatal),
+                // Never aborted: the brokers may have it.
+                _ => {
+                    tracing::warn!(%error, "it is not known whether a transaction was committed; asking the group");
+                    self.metrics.commit(false);
+                    t.phase = Phase::Renewing(Renewal::Make);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn abort(&mut self, t: &mut Transactions, since: Instant) -> Result<(), RunError> {
+        match self.publisher.producer().abort_transaction(SLICE) {
+            Ok(()) => {
+                let doubt = t.doubt || self.publisher.has_doubts();
+                t.begun = None;
+                t.again_at = Instant::now() + RETRY_AFTER;
+                t.retained.aborted(|ticket| self.assignment.holds(ticket));
+                t.phase = if doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
+                tracing::info!("a transaction was aborted; what is still ours is written again");
+                self.metrics.transaction("aborted");
+                Ok(())
+            }
+            // It waits for delivery reports, which are served at the beginning of each step.
+            Err(error) => match verdict(&error) {
+                Verdict::Again if since.elapsed() < t.timeout => Ok(()),
+                Verdict::Fatal => self.failed(t, &error, Verdict::Fatal),
+                _ => {
+                    t.phase = Phase::Renewing(Renewal::Make);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// A call failed before there was anything to commit.
+    fn failed(&mut self, t: &mut Transactions, error: &KafkaError, verdict: Verdict) -> Result<(), RunError> {
+        match verdict {
+            Verdict::Again => Ok(()),
+            Verdict::Abort => {
+                tracing::warn!(%error, "a transaction cannot be committed; aborting it");
+                self.metrics.commit(false);
+                t.phase = Phase::Aborting(Instant::now());
+                Ok(())
+            }
+            Verdict::Doubt => {
+                t.phase = Phase::Renewing(Renewal::Make);
+                Ok(())
+            }
+            Verdict::Fatal => {
+                let told = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
+                let (code, detail) =
+                    self.publisher.is_beyond_use().unwrap_or_else(|| (told, error.to_string()));
+                if is_fenced(code) && t.begun.is_none_or(|begun| begun.elapsed() < t.timeout) {
+                    return Err(RunError::Fenced { id: t.id.clone() });
+                }
+                if is_refused(code) {
+                    return Err(RunError::Refused(code));
+                }
+                if t.renewals >= MOST_RENEWALS {
+                    return Err(RunError::ClientFatal { code, detail });
+                }
+                // The brokers have aborted a transaction that took too long, or lost track of it.
+                tracing::warn!(%code, detail, "the producer is beyond use; making a new one");
+                t.phase = Phase::Renewing(Renewal::Make);
+                Ok(())
+            }
+        }
+    }
+
+    /// A new producer in place of the old one: no request of the old one is heard any more, and its
+    /// transaction is committed or aborted when the new one is ready. Then the group knows. Each
+    /// step is tried again at the next turn until it is done.
+    fn renew(&mut self, t: &mut Transactions, step: Renewal) -> Result<(), RunError> {
+        match step {
+            Renewal::Make => {
+                self.publisher.renew()?;
+                t.renewals += 1;
+                self.metrics.transaction("renewed");
+                t.phase = Phase::Renewing(Renewal::Init);
+                Ok(())
+            }
+            Renewal::Init => match self.publisher.producer().init_transactions(SLICE * 4) {
+                Ok(()) => {
+                    t.phase = Phase::Renewing(Renewal::Ask);
+                    Ok(())
+                }
+                Err(error) => match verdict(&error) {
+                    Verdict::Again => Ok(()),
+                    Verdict::Fatal => self.failed(t, &error, Verdict::Fatal),
+                    Verdict::Abort | Verdict::Doubt => {
+                        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
+                        if is_refused(code) { Err(RunError::Refused(code)) } else { Ok(()) }
+                    }
+                },
+            },
+            Renewal::Ask if Instant::now() < t.again_at => Ok(()),
+            Renewal::Ask => match self.committed(t) {
+                Ok(committed) => {
+                    let done = t.retained.reconcile(|ticket| self.assignment.holds(ticket), &committed);
+                    self.count_committed(&done);
+                    t.begun = None;
+                    t.doubt = false;
+                    t.phase = Phase::Idle;
+                    tracing::info!(
+                        committed = done.len(),
+                        "a new producer; the group has told what is committed"
+                    );
+                    Ok(())
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the group does not say what is committed; asking again");
+                    t.again_at = Instant::now() + RETRY_AFTER;
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// What the group has of the partitions that are retained. A transaction that is still open for
+    /// them is waited for (`isolation.level` makes librdkafka ask for stable offsets).
+    fn committed(&self, t: &Transactions) -> KafkaResult<BTreeMap<PartitionId, NextOffset>> {
+        let ids = self.assignment.names_of(t.retained.partitions());
+        let mut partitions = TopicPartitionList::new();
+        for (topic, partition) in ids.values() {
+            partitions.add_partition(topic, *partition);
+        }
+        let mut committed = BTreeMap::new();
+        if ids.is_empty() {
+            return Ok(committed);
+        }
+        let told = self.consumer.committed_offsets(partitions, ASK_PATIENCE)?;
+        for (id, (topic, partition)) in &ids {
+            let Some(element) = told.find_partition(topic, *partition) else { continue };
+            element.error()?;
+            if let KafkaOffset::Offset(offset) = element.offset() {
+                committed.insert(*id, NextOffset::new(offset));
+            }
+        }
+        Ok(committed)
+    }
+
+    fn count_committed(&mut self, done: &[Arc<InFlight>]) {
+        for write in done {
+            self.count(write);
+        }
+        self.assignment.all_committed();
+    }
+
+    /// Before the end: what was released is written and committed if that can be done in time, else
+    /// aborted, so that nobody downstream waits for the brokers to do it.
+    pub(super) fn finish_transaction(&mut self, patience: Duration) {
+        let Some(t) = &mut self.transactions else { return };
+        t.closing = true;
+        let until = Instant::now() + patience;
+        loop {
+            let Some(t) = &mut self.transactions else { return };
+            if t.phase == Phase::Idle && t.retained.is_empty() {
+                return;
+            }
+            let late = Instant::now() >= until;
+            if late && matches!(t.phase, Phase::Open | Phase::Ending) {
+                t.phase = Phase::Aborting(Instant::now());
+            }
+            if Instant::now() >= until + patience || self.transact().is_err() {
+                return;
+            }
+            let _ = self.consumer.poll(WAIT_BUSY);
+        }
+    }
+
+    /// At the start: fences whoever used this transactional id before, and ends what it left open.
+    pub(super) fn init_transactions(
+        publisher: &super::publish::Publisher,
+        servers: &str,
+    ) -> Result<(), RunError> {
+        let started = Instant::now();
+        loop {
+            let Err(error) = publisher.producer().init_transactions(Duration::from_secs(5)) else {
+                return Ok(());
+            };
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
+            if verdict(&error) != Verdict::Again {
+                return Err(match is_refused(code) {
+                    true => RunError::Refused(code),
+                    false => RunError::Call { what: "beginning with transactions", source: error },
+                });
+            }
+            if started.elapsed() > START_PATIENCE {
+                let (servers, seconds) = (servers.to_owned(), START_PATIENCE.as_secs());
+                return Err(RunError::NoBroker { servers, seconds, source: error });
+            }
+            tracing::info!(%error, "waiting for the transaction coordinator");
+        }
+    }
+}
+
+/// Another producer has the transactional id, or the brokers have closed our epoch.
+fn is_fenced(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(code, E::Fenced | E::ProducerFenced | E::InvalidProducerEpoch)
+}
+
+fn is_refused(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(
+        code,
+        E::TransactionalIdAuthorizationFailed
+            | E::ClusterAuthorizationFailed
+            | E::TopicAuthorizationFailed
+            | E::GroupAuthorizationFailed
+    )
+}

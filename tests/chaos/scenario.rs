@@ -1,0 +1,99 @@
+//! What every scenario has: three brokers, topics, a stream, a reader that reads along, and at the
+//! end a judgement.
+
+use std::time::Duration;
+
+use crate::crew::Crew;
+use crate::report::Report;
+use crate::support::check::{Verdict, check};
+use crate::support::cluster::{Cluster, Three};
+use crate::support::feeder::Feeder;
+use crate::support::observer::{Observer, read_all};
+use crate::support::records::Stream;
+use crate::support::scene::Scene;
+
+/// The longest that anything may take on two cores that also carry three brokers.
+pub const LONG: Duration = Duration::from_secs(240);
+const KEYS: usize = 300;
+
+/// What the workers promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+/// A scenario that runs.
+pub struct Scenario {
+    pub report: Report,
+    promise: Promise,
+    pub cluster: Three,
+    pub scene: Scene,
+    pub output: Observer,
+    feeder: Option<Feeder>,
+    fed: usize,
+}
+
+impl Scenario {
+    /// With so many partitions of input and output each.
+    pub fn new(name: &str, promise: Promise, topics: &str, partitions: i32) -> Self {
+        let cluster = Cluster::three();
+        drop(Scene::new(&cluster, topics, partitions, partitions));
+        Self::in_topics(name, promise, cluster, topics)
+    }
+
+    /// In topics that are there already.
+    pub fn in_topics(name: &str, promise: Promise, cluster: Three, topics: &str) -> Self {
+        let mut report = Report::new(name, promise);
+        let scene = Scene::without_topics(&cluster, topics);
+        let output = scene.observer();
+        report.state(format!("{} partitions", scene.client.partitions(&scene.input())));
+        Self { report, promise, cluster, scene, output, feeder: None, fed: 0 }
+    }
+
+    pub fn crew(&self) -> Crew {
+        Crew::new(&self.scene, &self.cluster.proxy.bootstrap, self.promise)
+    }
+
+    /// So many records more go in, in the background and a little ahead of the output. Returns when
+    /// a quarter of them has come out: the workers are at work, and in the middle of it.
+    #[track_caller]
+    pub fn flow(&mut self, more: usize) {
+        self.feed(more);
+        self.output.wait_distinct(self.fed - more + more / 4, LONG);
+    }
+
+    /// So many records more may go in.
+    pub fn feed(&mut self, more: usize) {
+        self.fed += more;
+        let start = || self.scene.feeder(Stream::new(KEYS), &self.output);
+        self.feeder.get_or_insert_with(start).allow(self.fed);
+    }
+
+    /// The stream has ended and the faults are over: everything comes out, everything is
+    /// committed, and the workers end as they should. Then compares it all.
+    #[track_caller]
+    pub fn finish(mut self, mut crew: Crew) -> Verdict {
+        crew.assert_alive();
+        if let Some(feeder) = self.feeder.take() {
+            self.output.wait_distinct(self.fed, LONG);
+            drop(feeder);
+        }
+        let input = read_all(&self.scene.client, &[&self.scene.input()]);
+        self.scene.wait_caught_up(&input, LONG);
+        crew.terminate(crew.members());
+        let (output, dead) = (self.scene.output(), self.scene.dead());
+        let topics = [output.as_str(), dead.as_str()];
+        self.scene.client.wait_settled(&topics);
+        let last = read_all(&self.scene.client, &topics);
+        let verdict = check(&input, &last).with_reader(&self.output.seen(), &last);
+        let exact = self.promise == Promise::AtLeastOnce || verdict.duplicates.is_empty();
+        self.report.state(format!("{} records", input.len()));
+        self.report.judge(&verdict, exact && verdict.is_at_least_once());
+        match self.promise {
+            Promise::AtLeastOnce => verdict.at_least_once(),
+            Promise::ExactlyOnce => verdict.exactly_once(),
+        };
+        verdict
+    }
+}

@@ -1,0 +1,151 @@
+//! Workers that end, are stopped, and come and go.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::report::size;
+use crate::scenario::{Promise, Scenario};
+use crate::support::check::Verdict;
+use crate::support::wait::{PATIENCE, stays, until};
+
+#[test]
+fn s06_rolling_sigterm() {
+    crate::require_kafka!();
+    rolling_sigterm(Promise::ExactlyOnce, "s06");
+}
+
+/// A clean end repeats nothing, whatever was promised.
+#[test]
+fn s06_rolling_sigterm_at_least_once() {
+    crate::require_kafka!();
+    let verdict = rolling_sigterm(Promise::AtLeastOnce, "s06a");
+    verdict.exactly_once();
+}
+
+fn rolling_sigterm(promise: Promise, topics: &str) -> Verdict {
+    let mut s = Scenario::new("6 rolling SIGTERM", promise, topics, 12);
+    let rounds = size(3, 10);
+    s.report.state(format!("3 workers, {rounds} times SIGTERM"));
+    let mut crew = s.crew();
+    crew.start_all(0..3);
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        s.flow(3_000);
+        let asked = Instant::now();
+        crew.terminate([round % 3]);
+        slowest = slowest.max(asked.elapsed());
+        crew.start_ready(round % 3);
+    }
+    // The drain's deadline of 5 s, and leaving the group.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    s.report.state(format!("the slowest took {:.1} s", slowest.as_secs_f64()));
+    s.finish(crew)
+}
+
+#[test]
+fn s05_one_to_six_and_back() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("5 scale 1 to 6 to 1", Promise::ExactlyOnce, "s05", 24);
+    let changes = size(4, 60);
+    s.report.state(format!("{changes} changes between 1 and 6 workers, one every 5 s"));
+    let mut crew = s.crew();
+    crew.start_ready(0);
+    for change in 0..changes {
+        let began = Instant::now();
+        s.flow(2_000);
+        match change % 4 {
+            0 | 2 => (1..6).for_each(|member| crew.start(member)),
+            1 => crew.terminate(1..6),
+            _ => (1..6).for_each(|member| crew.kill(member)),
+        }
+        stays("five seconds", Duration::from_secs(5).saturating_sub(began.elapsed()), || true);
+    }
+    s.finish(crew);
+}
+
+/// A fixed stir: the same members every time.
+fn pick(round: usize, of: usize) -> usize {
+    (round.wrapping_mul(2_654_435_761) >> 9) % of
+}
+
+#[test]
+fn s01_kill_nine_at_random() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("1 kill -9 at random", Promise::ExactlyOnce, "s01", 24);
+    let kills = size(4, 50);
+    let mut crew = s.crew();
+    crew.start_all(0..4);
+    let mut strangers = 0;
+    for round in 0..kills {
+        s.flow(4_000);
+        let victim = crew.members()[pick(round, 4)];
+        crew.kill(victim);
+        // Mostly it comes back under its transactional id, which ends what it left open. One in five
+        // is replaced by somebody new, and readers wait until the brokers end it.
+        if round % 5 == 4 {
+            strangers += 1;
+            crew.start(4 + round);
+        } else {
+            crew.start(victim);
+        }
+    }
+    s.report.state(format!("4 workers, {kills} times kill -9, {strangers} of them replaced by somebody new"));
+    s.finish(crew);
+}
+
+#[test]
+fn s03_zombies() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("3 SIGSTOP, SIGCONT", Promise::ExactlyOnce, "s03", 12);
+    let rounds = size(2, 20);
+    let mut crew = s.crew();
+    crew.start_all(0..2);
+    let mut furthest = BTreeMap::new();
+    for round in 0..rounds {
+        s.flow(3_000);
+        let (zombie, heir) = (round % 2, 1 - round % 2);
+        crew.get(zombie).signal(libc::SIGSTOP);
+        let stopped = Instant::now();
+        s.feed(1_000);
+        crew.get(heir).wait_partitions(12);
+        stays(
+            "twice the session time-out",
+            Duration::from_secs(12).saturating_sub(stopped.elapsed()),
+            || true,
+        );
+        crew.get(zombie).signal(libc::SIGCONT);
+        until("both to share the partitions", PATIENCE, || {
+            for (partition, offset) in s.scene.client.committed("s03", "s03.in") {
+                let before = furthest.insert(partition, offset).unwrap_or(0);
+                assert!(before <= offset, "the commit of {partition} went back from {before} to {offset}");
+            }
+            [0, 1].iter().all(|member| crew.get(*member).partitions() == Some(6))
+        });
+    }
+    s.report.state(format!("2 workers, {rounds} times SIGSTOP for 12 s (session 6 s)"));
+    s.finish(crew);
+}
+
+#[test]
+fn s04_two_of_one_name() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("4 one transactional id for two", Promise::ExactlyOnce, "s04", 6);
+    let mut crew = s.crew();
+    crew.start_ready(0);
+    s.flow(3_000);
+    let first = crew.name(0);
+    s.feed(30_000);
+    let began = Instant::now();
+    crew.start_as(1, &first);
+    let mut loser = crew.take(0);
+    let code = loser.wait().code();
+    let took = began.elapsed();
+    assert_eq!(code, Some(1));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let log = loser.log();
+    for words in ["another worker has taken over the transactional id", first.as_str()] {
+        assert!(log.contains(words), "`{words}` is not in:\n{log}");
+    }
+    s.report.state(format!("2 workers, the first ended with exit code 1 after {:.1} s", took.as_secs_f64()));
+    s.finish(crew);
+}

@@ -432,7 +432,8 @@ fn is_utf16(value: &[u8]) -> bool {
     }
     let lane = |offset: usize| head.iter().copied().skip(offset).step_by(2);
     let control = |b: u8| b < 0x20 && !b"\t\n\r".contains(&b);
-    let high = |offset| lane(offset).all(control);
+    // U+2000 to U+20FF: dashes and quotes among the others.
+    let high = |offset| lane(offset).all(|b| control(b) || b == 0x20) && lane(offset).any(control);
     let low = |offset| lane(offset).all(|b| b != 0) && lane(offset).any(|b| b >= 0x20);
     high(0) && low(1) || high(1) && low(0)
 }

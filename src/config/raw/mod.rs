@@ -183,7 +183,7 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) max_in_flight_records: Option<Count>,
     /// Most bytes of records between reading and delivery.
     pub(in crate::config) max_in_flight_bytes: ByteSize,
-    /// Threads that decode and tokenize. `auto`: a quarter of the cores, at most 8.
+    /// Threads that decode and tokenize. `auto`: a quarter of the cores, from 2 (so that one slow text does not stop the others) to 8.
     pub(in crate::config) text_workers: Workers,
     /// How long SIGTERM or a rebalance waits for what is in flight. What is not delivered by then is read again.
     pub(in crate::config) drain_timeout: Duration,

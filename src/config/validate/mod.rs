@@ -166,7 +166,7 @@ impl Check<'_> {
         to::Limits {
             max_in_flight_records: raw.max_in_flight_records.map_or_else(enough, count),
             max_in_flight_bytes: self.size("limits.max_in_flight_bytes", &raw.max_in_flight_bytes),
-            text_workers: workers(&raw.text_workers, (cores() / 4).min(8)),
+            text_workers: workers(&raw.text_workers, (cores() / 4).clamp(2, 8)),
             drain_timeout: self.positive("limits.drain_timeout", &raw.drain_timeout),
         }
     }

@@ -18,10 +18,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
 mod brokers;
 mod crew;
 mod network;
 mod proxy;
+mod records;
 mod report;
 mod scenario;
 mod transactions;

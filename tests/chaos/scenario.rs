@@ -23,15 +23,44 @@ pub enum Promise {
     ExactlyOnce,
 }
 
+/// The three that scenarios share, or brokers of a scenario's own.
+pub enum Brokers {
+    Shared(Three),
+    Own(Box<Cluster>),
+}
+
+impl From<Three> for Brokers {
+    fn from(three: Three) -> Self {
+        Self::Shared(three)
+    }
+}
+
+impl From<Box<Cluster>> for Brokers {
+    fn from(own: Box<Cluster>) -> Self {
+        Self::Own(own)
+    }
+}
+
+impl std::ops::Deref for Brokers {
+    type Target = Cluster;
+    fn deref(&self) -> &Cluster {
+        match self {
+            Self::Shared(three) => three,
+            Self::Own(own) => own,
+        }
+    }
+}
+
 /// A scenario that runs.
 pub struct Scenario {
     pub report: Report,
     promise: Promise,
-    pub cluster: Three,
-    pub scene: Scene,
-    pub output: Observer,
     feeder: Option<Feeder>,
     fed: usize,
+    pub output: Observer,
+    pub scene: Scene,
+    /// The last to go.
+    pub cluster: Brokers,
 }
 
 impl Scenario {
@@ -43,7 +72,8 @@ impl Scenario {
     }
 
     /// In topics that are there already.
-    pub fn in_topics(name: &str, promise: Promise, cluster: Three, topics: &str) -> Self {
+    pub fn in_topics(name: &str, promise: Promise, cluster: impl Into<Brokers>, topics: &str) -> Self {
+        let cluster = cluster.into();
         let mut report = Report::new(name, promise);
         let scene = Scene::without_topics(&cluster, topics);
         let output = scene.observer();
@@ -80,6 +110,7 @@ impl Scenario {
             drop(feeder);
         }
         let input = read_all(&self.scene.client, &[&self.scene.input()]);
+        self.output.wait_distinct(input.len(), LONG);
         self.scene.wait_caught_up(&input, LONG);
         crew.terminate(crew.members());
         let (output, dead) = (self.scene.output(), self.scene.dead());

@@ -1,9 +1,9 @@
 # Everything a person or CI calls. Each target prepares what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test accounted fuzz lint bench build prepare onnxruntime kafka clean
+.PHONY: help demo test accounted fuzz lint bench bench-delivery build prepare onnxruntime kafka clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 demo: prepare onnxruntime ## real text through an embedded Kafka and SqueezeBERT, in the terminal
 	cargo run --quiet --bin squeezeflow -- demo
@@ -27,7 +27,10 @@ lint: prepare ## formatting, clippy and docs, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 bench: prepare onnxruntime ## texts per second of the bundled model and of the stages; release build
-	cargo bench
+	cargo bench --bench stages
+
+bench-delivery: prepare onnxruntime kafka ## what exactly-once costs against at-least-once, on a real Apache Kafka
+	cargo bench --bench delivery
 
 build: prepare onnxruntime ## the release program, with ONNX Runtime beside it
 	cargo build --release

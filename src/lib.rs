@@ -11,6 +11,7 @@
 //! | `cli/` | the command line, one file a verb; the only room that prints |
 //! | `config/` | pipeline file to `Settings` |
 //! | `kafka/` | the one thread that owns consumer and producer |
+//! | `letters/` | dead letters: counted, looked at, sent back |
 //! | `stdio/` | the same pipeline over standard input and output |
 //! | `pipeline` | wires the stages; no logic |
 //! | `text/` | decode and tokenize |
@@ -31,6 +32,7 @@ pub mod enrich;
 pub mod fate;
 pub mod join;
 pub mod kafka;
+pub mod letters;
 pub mod model;
 pub mod pipeline;
 pub mod record;

@@ -126,6 +126,24 @@ fn exit_codes_are_those_of_the_help() {
 }
 
 #[test]
+fn dead_letters_say_what_is_wrong_with_the_question_and_with_the_brokers() {
+    let ask = |options: &[&str]| {
+        let output = run(&[&["dead-letters"], options, &["pipelines/sentiment.yaml"]].concat());
+        assert!(output.stdout.is_empty(), "{output:?}");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, errors) = ask(&["replay", "--reason", "text_mising"]);
+    assert!(code == Some(2) && errors.contains("a similar value exists: 'text_missing'"), "{errors}");
+    let (code, errors) = ask(&["list", "--since", "last week"]);
+    assert!(code == Some(2) && errors.contains("2026-01-31T08:00:00Z"), "{errors}");
+    let (code, errors) = ask(&["list", "--from-offset", "5"]);
+    assert!(code == Some(2) && errors.contains("--partition"), "{errors}");
+    // Nobody listens on port 1.
+    let (code, errors) = ask(&["replay", "--set", "kafka.bootstrap_servers=127.0.0.1:1"]);
+    assert!(code == Some(1) && errors.contains("no broker of `127.0.0.1:1` answers"), "{errors}");
+}
+
+#[test]
 fn a_provider_that_is_not_there_is_refused_and_a_fallback_is_loud() {
     let cuda = ["--set", "model.provider=cuda", "pipelines/sentiment.yaml"];
     let output = run(&[&["tag"], &cuda[..]].concat());
@@ -143,7 +161,8 @@ fn schema_completions_and_inspection_print_what_they_promise() {
     assert!(schema["properties"]["batch"].is_object());
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
-        assert!(String::from_utf8_lossy(&output.stdout).contains("squeezeflow"), "{shell}");
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(script.contains("squeezeflow") && script.contains("output_too_large"), "{shell}");
     }
     let package: Value =
         serde_json::from_slice(&run(&["model", "inspect", "--json", "models/sentiment"]).stdout).unwrap();

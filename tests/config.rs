@@ -217,6 +217,22 @@ fn yaml_that_cannot_be_read_has_line_and_column() {
 }
 
 #[test]
+fn a_key_without_a_name_is_refused_where_it_stands() {
+    let case = Case::new().env("SQUEEZEFLOW__", "1").env("SQUEEZEFLOW__BATCH____", "2").set("batch.=3");
+    let problems = case.problems(&format!("{MINIMAL}\"\": 4\nlimits: {{\"\": 5}}\n"));
+    let mut told: Vec<_> = problems.iter().map(|p| (p.path.as_str(), p.origin.clone(), p.line)).collect();
+    told.sort_by_key(|(path, _, line)| (*path, *line));
+    let variable = |name: &str| Origin::Environment(name.into());
+    let expected = [
+        ("", Origin::Set, None),
+        ("\"\"", variable("SQUEEZEFLOW__"), None),
+        ("batch.\"\"", variable("SQUEEZEFLOW__BATCH____"), None),
+        ("limits.\"\"", Origin::File, Some(4)),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_file_that_is_no_pipeline_says_so_and_where() {
     let case = Case::new();
     let refused = |bytes: &[u8]| {

@@ -10,7 +10,7 @@ Exit codes:
   2  wrong usage, or a pipeline that is refused; nothing was started
   3  the model or its execution provider could not be started
   4  asked to stop, but the drain deadline passed: records without a commit will be read again
-  130  asked to stop twice: stopped at once";
+  130  stopped before its end: `run` was asked to stop twice, `dead-letters replay` once";
 
 /// An exit code of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Exit {
     Model = 3,
     /// The drain deadline passed. What was not committed will be read again.
     Undrained = 4,
+    /// Asked to stop before it had done all.
+    Stopped = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn help_names_every_code() {
-        for exit in [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Model, Exit::Undrained] {
+        for exit in [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Model, Exit::Undrained, Exit::Stopped] {
             assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
         }
     }

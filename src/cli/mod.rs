@@ -12,6 +12,7 @@ use crate::config::{self, Loaded, Overrides, Problem};
 mod check;
 mod completions;
 mod connect;
+mod dead_letters;
 mod demo;
 mod exit;
 mod model;
@@ -43,6 +44,8 @@ enum Verb {
     Tag(tag::Arguments),
     /// Watch it work: an embedded broker, texts written for it, a live view.
     Demo(demo::Args),
+    /// Look at the records that could not be enriched; send them back when what was wrong is mended.
+    DeadLetters(dead_letters::Arguments),
     /// Look into a model package.
     Model(model::Arguments),
     /// Print the completions of a shell.
@@ -77,6 +80,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Verb::Schema => schema::run(),
         Verb::Tag(arguments) => tag::run(&arguments),
         Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
+        Verb::DeadLetters(arguments) => dead_letters::run(arguments),
         Verb::Model(arguments) => model::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
     }
@@ -171,13 +175,29 @@ mod tests {
             "squeezeflow schema",
             "squeezeflow tag p.yaml --dead-letters dead.jsonl",
             "squeezeflow demo --keep --records 50 --plain",
+            "squeezeflow dead-letters list p.yaml --reason text_empty --since 2h --samples 3 --show-payload --json",
+            "squeezeflow dead-letters list p.yaml --partition 0 --from-offset 5 --to-offset 9 --source-topic a",
+            "squeezeflow dead-letters replay p.yaml --reason text_empty --reason invalid_json --dry-run --set a.b=c",
+            "squeezeflow dead-letters replay p.yaml --again --timestamps renew --until 2026-01-31T08:00:00Z",
+            "squeezeflow dead-letters replay --again=2026-01-31T08:00:00Z p.yaml",
             "squeezeflow model inspect models/sentiment",
             "squeezeflow model verify models/sentiment",
             "squeezeflow completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
-        for line in ["squeezeflow", "squeezeflow run", "squeezeflow check", "squeezeflow model verify"] {
+        for line in [
+            "squeezeflow",
+            "squeezeflow run",
+            "squeezeflow check",
+            "squeezeflow model verify",
+            "squeezeflow dead-letters p.yaml",
+            "squeezeflow dead-letters list p.yaml --from-offset 5",
+            "squeezeflow dead-letters list p.yaml --show-payload",
+            "squeezeflow dead-letters list p.yaml --since yesterday",
+            "squeezeflow dead-letters replay p.yaml --reason text_emtpy",
+            "squeezeflow dead-letters replay p.yaml --partition -1",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

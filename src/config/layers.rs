@@ -61,8 +61,8 @@ impl Layer {
 pub(super) fn assignment(text: &str) -> Option<(&str, &str)> {
     let (path, value) = text.split_once('=')?;
     let path = path.trim();
-    let is_path = !path.is_empty()
-        && path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+    let is_path = path.split('.').all(|key| !key.is_empty() && key.bytes().all(plain));
     is_path.then_some((path, value))
 }
 
@@ -156,7 +156,11 @@ fn from_merged(merged: Merged, at: &str, origins: &mut Vec<(String, Origin)>) ->
 
 /// `a.b` and a text, as `{"a": {"b": …}}` with the text typed by the schema.
 fn nested(schema: &Value, path: &str, text: &str) -> Value {
-    let (keys, node) = schema::at(schema, path);
+    let (mut keys, mut node) = schema::at(schema, path);
+    if keys.is_empty() {
+        // `SQUEEZEFLOW__=…` is a key without a name, not the whole document.
+        (keys, node) = (vec![String::new()], None);
+    }
     let value = node.map_or_else(|| text.into(), |node| typed(node, text));
     keys.into_iter().rev().fold(value, |value, key| Value::Object([(key, value)].into_iter().collect()))
 }

@@ -30,3 +30,5 @@ pub use rules::{ModelFacts, check_against_model, require_kafka};
 pub use schema::{paths, schema};
 pub use secret::Secret;
 pub use settings::Settings;
+pub(crate) use topics::{Subscription, name as topic_name};
+pub(crate) use units::{START, duration, timestamp};

@@ -1,7 +1,9 @@
 //! Paths in a pipeline document as a person writes them: `input.topics[0]`. Pure.
 
-/// The path of a key below `parent`.
+/// The path of a key below `parent`. A key without a name is shown as `""`: an empty path would be the
+/// document's.
 pub(super) fn key(parent: &str, key: &str) -> String {
+    let key = if key.is_empty() { "\"\"" } else { key };
     if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
 }
 
@@ -38,6 +40,7 @@ mod tests {
     fn paths() {
         assert_eq!(from_pointer("/input/topics/0"), "input.topics[0]");
         assert_eq!(from_pointer(""), "");
+        assert_eq!((key("", ""), key("a", "")), ("\"\"".to_owned(), "a.\"\"".to_owned()));
         assert_eq!(parent("input.topics[0]"), Some("input.topics"));
         assert_eq!(parent("input"), Some(""));
         assert_eq!(parent(""), None);

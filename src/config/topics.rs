@@ -4,7 +4,7 @@ use regex::Regex;
 
 /// Why a topic's name or pattern is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TopicError {
+pub(crate) enum TopicError {
     #[error("is not a topic name: only a-z, A-Z, 0-9, `.`, `_` and `-` may be in one")]
     Characters,
     #[error("is not a topic name: at most 249 characters")]
@@ -19,7 +19,7 @@ pub(super) enum TopicError {
 }
 
 /// Kafka's own rule for a name (`org.apache.kafka.common.internals.Topic`).
-pub(super) fn name(topic: &str) -> Result<(), TopicError> {
+pub(crate) fn name(topic: &str) -> Result<(), TopicError> {
     if topic == "." || topic == ".." {
         return Err(TopicError::Dots);
     }
@@ -31,14 +31,14 @@ pub(super) fn name(topic: &str) -> Result<(), TopicError> {
 
 /// One entry of `input.topics`.
 #[derive(Debug)]
-pub(super) enum Subscription<'a> {
+pub(crate) enum Subscription<'a> {
     Name(&'a str),
     Pattern(Regex),
 }
 
 impl<'a> Subscription<'a> {
     /// A pattern begins with `^`, as librdkafka has it.
-    pub(super) fn parse(entry: &'a str) -> Result<Self, TopicError> {
+    pub(crate) fn parse(entry: &'a str) -> Result<Self, TopicError> {
         if !entry.starts_with('^') {
             return name(entry).map(|()| Self::Name(entry));
         }
@@ -49,7 +49,7 @@ impl<'a> Subscription<'a> {
     }
 
     /// Does it read this topic?
-    pub(super) fn reads(&self, topic: &str) -> bool {
+    pub(crate) fn reads(&self, topic: &str) -> bool {
         match self {
             Self::Name(name) => *name == topic,
             Self::Pattern(pattern) => pattern.is_match(topic),

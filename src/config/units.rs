@@ -8,13 +8,13 @@ pub(super) const DURATION: &str = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$";
 /// What a size looks like.
 pub(super) const BYTE_SIZE: &str = r"^[0-9]{1,9} ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$";
 /// Where a new consumer group begins. That the day exists is for [`timestamp`] to say.
-pub(super) const START: &str = concat!(
+pub(crate) const START: &str = concat!(
     r"^(earliest|latest|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?",
     r"([Zz]|[+-][0-9]{2}:[0-9]{2}))$"
 );
 
 /// `20ms`, `1.5s`, `2m`, `1h`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);
     let millis_a_unit: u64 = match unit {
@@ -53,7 +53,7 @@ pub(super) fn byte_size(text: &str) -> Option<usize> {
 }
 
 /// An RFC 3339 timestamp as milliseconds since the Unix epoch; finer fractions are cut.
-pub(super) fn timestamp(text: &str) -> Option<i64> {
+pub(crate) fn timestamp(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);

@@ -54,6 +54,8 @@ pub(super) struct Assignment {
     ids: HashMap<Arc<str>, HashMap<i32, PartitionId>>,
     next_id: u32,
     next_epoch: u64,
+    /// Counts the comings and goings.
+    changes: u64,
     max_records: usize,
     max_bytes: usize,
     /// Everything stands still until half of the budget is free again.
@@ -67,6 +69,7 @@ impl Assignment {
             ids: HashMap::new(),
             next_id: 0,
             next_epoch: 0,
+            changes: 0,
             max_records: limits.max_in_flight_records.get(),
             max_bytes: limits.max_in_flight_bytes.get(),
             full: false,
@@ -83,6 +86,7 @@ impl Assignment {
     ) {
         let (topic, id) = self.id(topic, partition);
         self.next_epoch += 1;
+        self.changes += 1;
         let ledger = Ledger::new(id, Epoch(self.next_epoch));
         let owned = Owned {
             topic,
@@ -103,6 +107,7 @@ impl Assignment {
     /// No longer ours.
     pub(super) fn remove(&mut self, topic: &str, partition: i32) -> Option<Owned> {
         let id = self.find(topic, partition)?;
+        self.changes += 1;
         self.owned.remove(&id)
     }
 
@@ -227,6 +232,11 @@ impl Assignment {
     /// Is this ticket of an assignment that is still ours?
     pub(super) fn holds(&self, ticket: Ticket) -> bool {
         self.owned.get(&ticket.partition).is_some_and(|o| o.ledger.epoch() == ticket.epoch)
+    }
+
+    /// How often partitions came and went so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Topic and number of those that are ours.

@@ -54,6 +54,9 @@ impl Worker {
         match self.publisher.refusal(&write, code) {
             Refusal::TooLarge => {
                 let write = self.publisher.smaller(write)?;
+                if let Some(surge) = &mut self.surge {
+                    surge.see(&write.outcome)?;
+                }
                 self.waiting.push_back(write);
                 self.push()
             }

@@ -4,6 +4,8 @@
 //! A [`ClientConfig`] holds passwords in the clear, and rdkafka's `Debug` hides only some of them:
 //! never print one.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -133,6 +135,44 @@ pub fn producer_config(kafka: &Kafka, transactional_id: Option<&str>) -> ClientC
     config
 }
 
+/// For reading a topic from end to end beside the workers: no group is joined, nothing committed;
+/// where a partition ends is told; what was never committed by its writer is not seen.
+pub fn reader_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = consumer_config(kafka);
+    // librdkafka wants a group's name to assign partitions by hand; the pipeline's own needs no
+    // further permission.
+    config.remove("group.instance.id");
+    config
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        // The end of a partition is told by an answer without records, which the broker holds back
+        // for this long.
+        .set("fetch.wait.max.ms", "50")
+        // Fetched batches are unpacked whole: what is fetched of one partition at a time, and not how
+        // large the topic is, says how much memory a reading takes.
+        .set("fetch.message.max.bytes", "262144")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("allow.auto.create.topics", "false")
+        // Retention may be faster than the reader: what is gone is gone.
+        .set("auto.offset.reset", "earliest");
+    config
+}
+
+/// For writing in transactions. An open one that its writer left behind (by `kill -9`) holds up
+/// readers for at most `timeout`.
+pub fn transactional_config(kafka: &Kafka, id: &str, timeout: Duration) -> ClientConfig {
+    let mut config = producer_config(kafka, None);
+    // Bounded by the transaction's: librdkafka sees to it, and refuses longer ones.
+    config.remove("message.timeout.ms");
+    config.remove("socket.timeout.ms");
+    config
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", timeout.as_millis().to_string())
+        // Whether one message is too large is for the broker to say.
+        .set("message.max.bytes", "1000000000");
+    config
+}
+
 /// Why librdkafka does not take a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PropertyError {
@@ -195,8 +235,6 @@ fn pass_through(config: &mut ClientConfig, kafka: &Kafka, of_the_other: &[&str])
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
     use super::*;
     use crate::config::Secret;
 
@@ -248,6 +286,22 @@ mod tests {
         assert_eq!((consumer.get("linger.ms"), producer.get("linger.ms")), (None, Some("50")));
         assert_eq!((consumer.get("fetch.min.bytes"), producer.get("fetch.min.bytes")), (Some("2"), None));
         assert_eq!(consumer.get("socket.keepalive.enable"), producer.get("socket.keepalive.enable"));
+    }
+
+    #[test]
+    fn a_reader_joins_nothing_and_a_transaction_bounds_every_wait() {
+        let mut kafka = kafka();
+        let all = [("socket.timeout.ms", "60000"), ("isolation.level", "read_uncommitted")];
+        kafka.librdkafka = all.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        let reader = reader_config(&kafka);
+        reader.create_native_config().unwrap();
+        assert_eq!(reader.get("group.instance.id"), None);
+        assert_eq!(reader.get("isolation.level"), Some("read_committed"));
+        assert_eq!(reader.get("socket.timeout.ms"), Some("60000"));
+        let writer = transactional_config(&kafka, "id", Duration::from_secs(15));
+        let client: Result<rdkafka::producer::BaseProducer, _> = writer.create();
+        assert!(client.is_ok(), "librdkafka compares the time-outs when the client is made");
+        assert_eq!(writer.get("enable.idempotence"), Some("true"));
     }
 
     #[test]

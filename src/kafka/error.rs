@@ -159,7 +159,7 @@ impl RunError {
 }
 
 /// What an error that the consumer reports means for the worker.
-pub(super) fn consumer_fate(code: RDKafkaErrorCode) -> Fate {
+pub(crate) fn consumer_fate(code: RDKafkaErrorCode) -> Fate {
     use RDKafkaErrorCode as E;
     match code {
         E::TopicAuthorizationFailed

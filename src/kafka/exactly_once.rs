@@ -68,6 +68,8 @@ pub(super) struct Transactions {
     /// After an abort: not before then.
     again_at: Instant,
     renewals: u32,
+    /// Of the assignment, as the transaction knows it.
+    changes: u64,
     /// The end is near: nobody waits for a fuller transaction.
     closing: bool,
 }
@@ -141,6 +143,7 @@ impl Transactions {
             doubt: false,
             again_at: Instant::now(),
             renewals: 0,
+            changes: 0,
             closing: false,
         }
     }
@@ -209,10 +212,25 @@ impl Worker {
         }
     }
 
+    /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their
+    /// next owner writes it.
+    fn is_all_ours(&self, t: &mut Transactions) -> bool {
+        if t.changes == self.assignment.changes() {
+            return true;
+        }
+        t.changes = self.assignment.changes();
+        let ours = |ticket| self.assignment.holds(ticket);
+        t.retained.forget_unsent(ours);
+        let all = !t.retained.any_sent_not(ours);
+        if !all {
+            t.phase = Phase::Aborting(Instant::now());
+        }
+        all
+    }
+
     /// Into the open transaction with everything that was released.
     fn fill(&mut self, t: &mut Transactions) -> Result<(), RunError> {
-        if t.retained.any_sent_not(|ticket| self.assignment.holds(ticket)) {
-            t.phase = Phase::Aborting(Instant::now());
+        if !self.is_all_ours(t) {
             return Ok(());
         }
         while let Some(write) = t.retained.unsent() {
@@ -244,7 +262,12 @@ impl Worker {
                     let ticket = write.ticket;
                     drop(write);
                     let publisher = &self.publisher;
-                    t.retained.replace(ticket, |write| publisher.smaller(write))?;
+                    let surge = &mut self.surge;
+                    t.retained.replace(ticket, |write| {
+                        let write = publisher.smaller(write)?;
+                        surge.as_mut().map_or(Ok(()), |surge| surge.see(&write.outcome))?;
+                        Ok::<_, RunError>(write)
+                    })?;
                 }
                 Refusal::ForNow if running => {
                     tracing::warn!(%code, "a write failed; its transaction is aborted and written again");
@@ -260,8 +283,7 @@ impl Worker {
     /// All writes are in; once they are confirmed, the offsets follow, with the group's own word on
     /// who we are.
     fn end(&mut self, t: &mut Transactions) -> Result<(), RunError> {
-        if t.retained.any_sent_not(|ticket| self.assignment.holds(ticket)) {
-            t.phase = Phase::Aborting(Instant::now());
+        if !self.is_all_ours(t) {
             return Ok(());
         }
         if self.publisher.producer().in_flight_count() > 0 {

@@ -17,7 +17,7 @@ use crate::record::Header;
 /// All headers in order: duplicates, null values and odd names included.
 ///
 /// (librdkafka keeps names as C strings: one with a NUL in it ends there.)
-pub(super) fn read(headers: &BorrowedHeaders) -> Vec<Header> {
+pub(crate) fn read(headers: &BorrowedHeaders) -> Vec<Header> {
     (0..headers.count()).filter_map(|index| read_one(headers, index)).collect()
 }
 
@@ -38,7 +38,7 @@ fn read_one(headers: &BorrowedHeaders, index: usize) -> Option<Header> {
 }
 
 /// Headers for a produced record, in order.
-pub(super) fn write<'a>(headers: impl ExactSizeIterator<Item = &'a Header>) -> OwnedHeaders {
+pub(crate) fn write<'a>(headers: impl ExactSizeIterator<Item = &'a Header>) -> OwnedHeaders {
     let owned = OwnedHeaders::new_with_capacity(headers.len());
     for header in headers {
         let (value, size) = match &header.value {

@@ -20,7 +20,7 @@
 //! | `publish` | outcomes to the broker |
 //! | `surge` | so many dead letters that something else is wrong |
 //! | `watchdog` | a partition that is behind and not read |
-//! | `topic_limits` | what the topics' own settings refuse |
+//! | `topic_limits` | what the topics' own settings refuse and keep |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
@@ -34,17 +34,18 @@ pub mod embedded;
 mod ending;
 mod error;
 mod exactly_once;
-mod headers;
+pub(crate) mod headers;
 mod offsets;
 mod publish;
 mod rebalance;
 mod retained;
-mod source;
+pub(crate) mod source;
 mod start;
 mod surge;
-mod topic_limits;
+pub(crate) mod topic_limits;
 mod watchdog;
 mod worker;
 
 pub use error::RunError;
+pub(crate) use error::consumer_fate;
 pub use worker::{Summary, run};

@@ -67,6 +67,13 @@ impl<W: Write> Retained<W> {
         self.writes.iter().take(self.sent).any(|write| !ours(write.ticket()))
     }
 
+    /// Forgets what is not in the transaction yet and not ours any more.
+    pub(super) fn forget_unsent(&mut self, ours: impl Fn(Ticket) -> bool) {
+        let sent = self.sent;
+        let mut place = 0..;
+        self.writes.retain(|write| place.next().is_some_and(|i| i < sent) || ours(write.ticket()));
+    }
+
     /// For each partition in the open transaction the offset after its last record: what is to be
     /// committed with it.
     pub(super) fn offsets(&self) -> BTreeMap<PartitionId, NextOffset> {
@@ -107,15 +114,26 @@ impl<W: Write> Retained<W> {
     }
 
     /// Changes the write that holds this ticket, wherever it stands (its record proved too large).
+    /// Where that fails it is gone, and so is everything after it: nothing may pass it.
     pub(super) fn replace<E>(
         &mut self,
         ticket: Ticket,
         change: impl FnOnce(W) -> Result<W, E>,
     ) -> Result<(), E> {
         let Some(at) = self.writes.iter().position(|write| write.ticket() == ticket) else { return Ok(()) };
-        let Some(write) = self.writes.remove(at) else { return Ok(()) };
-        self.writes.insert(at, change(write)?);
-        Ok(())
+        let after = self.writes.split_off(at + 1);
+        let Some(write) = self.writes.pop_back() else { return Ok(()) };
+        match change(write) {
+            Ok(write) => {
+                self.writes.push_back(write);
+                self.writes.extend(after);
+                Ok(())
+            }
+            Err(error) => {
+                self.sent = self.sent.min(at);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -280,5 +280,7 @@ proptest! {
         for (i, write) in retained.writes.iter().enumerate() {
             prop_assert_eq!(write.offset.raw(), i as i64 + if i == at { 1000 } else { 0 });
         }
+        prop_assert!(retained.replace(ticket, |_| Err(())).is_err());
+        prop_assert_eq!(retained.writes.len(), at, "nothing passes what could not be changed");
     }
 }

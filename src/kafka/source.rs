@@ -8,7 +8,7 @@ use super::headers;
 use crate::record::{Offset, Record, Timestamp};
 
 /// The whole record, owned.
-pub(super) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
+pub(crate) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     Record {
         topic,
         partition: message.partition(),

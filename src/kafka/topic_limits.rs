@@ -20,30 +20,40 @@ const DEFAULT: usize = 1_000_000;
 pub(super) struct TopicLimits(HashMap<String, Limits>);
 
 /// One topic's. `None`: no limit is known.
-#[derive(Debug, Default, PartialEq)]
-struct Limits {
-    message_bytes: Option<usize>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The largest message.
+    pub(crate) message_bytes: Option<usize>,
+    /// How long a record is kept, counted from the record's own timestamp; `None`: for ever, or
+    /// counted from its arrival.
+    pub(crate) keeps: Option<Duration>,
     /// Milliseconds that a timestamp may be behind the broker's clock, and ahead of it.
-    behind: Option<i64>,
-    ahead: Option<i64>,
+    pub(crate) behind: Option<i64>,
+    pub(crate) ahead: Option<i64>,
     /// Then a record needs a key.
-    compacted: bool,
+    pub(crate) compacted: bool,
 }
 
 impl TopicLimits {
     /// Asks the cluster. It needs the right DescribeConfigs on the topics.
     pub(super) fn ask(config: &ClientConfig, topics: &[&str]) -> Self {
-        Self(ask(config, topics).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the cluster does not tell its topics' settings (it needs the right DescribeConfigs on them); assuming the defaults");
+        let limits = ask(config, topics).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the cluster was asked for its topics' settings in vain");
             HashMap::new()
-        }))
+        });
+        for topic in topics.iter().filter(|topic| !limits.contains_key(**topic)) {
+            tracing::warn!(
+                topic,
+                "the cluster does not tell this topic's settings (it needs the right DescribeConfigs); assuming the defaults"
+            );
+        }
+        Self(limits)
     }
 
     /// A batch size that no topic refuses: nine tenths of the smallest `max.message.bytes` (the rest
     /// is for the batch's own frame); librdkafka's default where nothing is known.
     pub(super) fn batch_size(&self) -> usize {
-        let smallest = self.0.values().filter_map(|limits| limits.message_bytes).min();
-        smallest.map_or(DEFAULT, |limit| (limit / 10 * 9).min(DEFAULT))
+        batch_size_within(self.0.values())
     }
 
     /// Does it keep only the last record of each key?
@@ -75,7 +85,17 @@ impl TopicLimits {
     }
 }
 
-fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
+/// A batch size that none of these topics refuses.
+pub(crate) fn batch_size_within<'a>(limits: impl Iterator<Item = &'a Limits>) -> usize {
+    let smallest = limits.filter_map(|limits| limits.message_bytes).min();
+    smallest.map_or(DEFAULT, |limit| (limit / 10 * 9).min(DEFAULT))
+}
+
+/// Asks the cluster, inside a tokio runtime. Topics that it does not tell about are left out.
+///
+/// # Errors
+/// When nobody answers.
+pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
     let mut config = config.clone();
     // Who only asks has no part in transactions.
     for property in ["transactional.id", "transaction.timeout.ms", "debug"] {
@@ -91,15 +111,23 @@ fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Li
 
 fn limits(resource: ConfigResource) -> Option<(String, Limits)> {
     let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { return None };
+    // So rdkafka shows that the topic is not there, or that it is not for us to ask.
+    if resource.entries.is_empty() {
+        return None;
+    }
     let text = |name| resource.get(name).and_then(|entry| entry.value.as_deref());
     // The broker's own time is within any limit.
     let by_record = text("message.timestamp.type") != Some("LogAppendTime");
     let time = |name| text(name).and_then(|value| value.parse().ok()).filter(|_| by_record);
+    let policies = text("cleanup.policy").unwrap_or_default();
+    // -1: for ever.
+    let retention = text("retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
     let limits = Limits {
+        keeps: retention.filter(|_| by_record && policies.contains("delete")),
         message_bytes: text("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
         behind: time("message.timestamp.before.max.ms"),
         ahead: time("message.timestamp.after.max.ms"),
-        compacted: text("cleanup.policy").is_some_and(|policies| policies.contains("compact")),
+        compacted: policies.contains("compact"),
     };
     Some((topic.clone(), limits))
 }

@@ -78,7 +78,7 @@ pub(super) struct Worker {
     pub(super) transactions: Option<Transactions>,
     /// At least once only.
     pub(super) waiting: Waiting,
-    surge: Option<Surge>,
+    pub(super) surge: Option<Surge>,
     /// After a failure: not before then.
     pub(super) ask_again_at: Instant,
     pub(super) commit_again_at: Instant,

@@ -13,6 +13,7 @@ mod accounted;
 mod brokers;
 mod flow;
 mod harness;
+mod letters;
 mod lifecycle;
 mod murmur2;
 mod oddities;

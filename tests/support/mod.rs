@@ -10,6 +10,7 @@
 //! | `client` | topics, producing, committed offsets |
 //! | `observer` | everything a topic holds, read along while the test runs |
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
+//! | `letters` | `squeezeflow dead-letters`, and letters made by hand |
 //! | `check` | lost, duplicate, out of order, altered? |
 //! | `raw` | records that no Kafka client would send |
 //! | `records` | records to send |
@@ -25,6 +26,7 @@ pub mod client;
 pub mod cluster;
 pub mod feeder;
 pub mod kafka;
+pub mod letters;
 pub mod observer;
 pub mod process;
 pub mod proxy;

@@ -46,17 +46,30 @@ impl Pipeline {
         self
     }
 
+    /// Sets one value at the top of the file.
+    pub fn set_top(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings[key] = value.into();
+        self
+    }
+
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
+        let (mut command, dir) = self.command(&["run"]);
+        command.env("ORT_DYLIB_PATH", onnxruntime());
+        Worker { process: Process::start(command), dir, admin: OnceLock::new() }
+    }
+
+    /// The program with this verb (its options may follow) on the pipeline. What it prints will be in
+    /// the directory, in `stdout` and `stderr`.
+    pub fn command(&self, verb: &[&str]) -> (Command, PathBuf) {
         let dir = scratch("worker");
         // JSON is YAML.
         std::fs::write(dir.join("pipeline.yaml"), self.settings.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
-        command.arg("run").arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
-        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command.args(verb).arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
         command.stdout(std::fs::File::create(dir.join("stdout")).unwrap());
         command.stderr(std::fs::File::create(dir.join("stderr")).unwrap());
-        Worker { process: Process::start(command), dir, admin: OnceLock::new() }
+        (command, dir)
     }
 
     /// Starts it and waits until it is a member of its group.
@@ -177,6 +190,15 @@ impl Worker {
     /// Has it not ended?
     pub fn runs(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// Processor time that it has used so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // USER_HZ is 100 on every Linux.
+        ticks / 100.0
     }
 
     /// The most memory that it ever had resident, in bytes.

@@ -1,0 +1,51 @@
+//! A consumer that keeps nobody waiting when it is dropped.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::BaseConsumer;
+
+use super::ears::Ears;
+use super::error::LettersError;
+
+/// How long one poll waits.
+pub(super) const POLL: Duration = Duration::from_millis(100);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A consumer.
+pub(super) struct Client(Option<BaseConsumer<Ears>>);
+
+impl Client {
+    pub(super) fn open(config: &ClientConfig) -> Result<Self, LettersError> {
+        let consumer = BaseConsumer::from_config_and_context(config, Ears::default());
+        Ok(Self(Some(consumer.map_err(LettersError::Client)?)))
+    }
+}
+
+impl Deref for Client {
+    type Target = BaseConsumer<Ears>;
+    fn deref(&self) -> &Self::Target {
+        match &self.0 {
+            Some(consumer) => consumer,
+            None => unreachable!("taken when this is dropped, and not before"),
+        }
+    }
+}
+
+impl Drop for Client {
+    /// librdkafka's close can wait without bound, so it gets a thread and a deadline.
+    fn drop(&mut self) {
+        let Some(consumer) = self.0.take() else { return };
+        let (left, wait) = bounded::<()>(0);
+        let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
+            drop(consumer);
+            drop(left);
+        });
+        if closing.is_ok() {
+            let _ = wait.recv_timeout(CLOSE_PATIENCE);
+        }
+    }
+}

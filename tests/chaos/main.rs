@@ -21,6 +21,8 @@ mod support;
 mod acl;
 mod brokers;
 mod crew;
+mod graphs;
+mod model;
 mod network;
 mod proxy;
 mod records;

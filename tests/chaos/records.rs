@@ -144,6 +144,8 @@ fn s13_output_topic_missing_or_deleted() {
     let mut s = Scenario::in_topics("13 output topic missing, deleted", Promise::ExactlyOnce, cluster, "s13");
     client.delete_topic("s13.out");
     let (mut crew, mut stream) = (s.crew(), Stream::new(50));
+    // librdkafka hopes for half a minute that a topic comes back.
+    crew.set("kafka.librdkafka", json!({ "topic.metadata.propagation.max.ms": 3000 }));
     crew.start(0);
     refuses(&s, &mut crew, &mut stream, &["s13.out"]);
     client.create_topic("s13.out", PARTITIONS, &[]);

@@ -1,4 +1,4 @@
-//! Packages whose model is out of order, written by hand, byte by byte (protobuf). The model is the
+//! Packages whose model is out of order, or slow, written by hand, byte by byte (protobuf). The model is the
 //! mean over a text's tokens of one row of weights each; the word `mandragora` does something to it.
 
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use crate::support::process::scratch;
 
 const VOCABULARY: usize = 1000;
 const LABELS: usize = 3;
+const SLOW_ROUNDS: i64 = 20_000;
 const FLOAT: u64 = 1;
 const INT64: u64 = 7;
 const BOOL: u64 = 9;
@@ -21,6 +22,8 @@ pub enum Quirk {
     Nan,
     /// The graph goes round and round.
     Hangs,
+    /// It always goes round some ten thousand times: no word is needed.
+    Slow,
     /// Every row is NaN: no word is needed.
     AllNan,
 }
@@ -48,13 +51,17 @@ fn model(quirk: Quirk) -> Vec<u8> {
     };
     let weights = (0..=VOCABULARY).flat_map(|row| (0..LABELS).map(move |label| value(row) * label as f32));
     let weights: Vec<u8> = weights.flat_map(f32::to_le_bytes).collect();
-    let mean = if quirk == Quirk::Hangs { "mean" } else { "logits" };
+    let loops = matches!(quirk, Quirk::Hangs | Quirk::Slow);
+    let mean = if loops { "mean" } else { "logits" };
     let mut graph = [
         tensor("weights", FLOAT, &[VOCABULARY + 1, LABELS], &weights),
         node(&["weights", "input_ids"], "rows", "Gather", &[]),
         node(&["rows"], mean, "ReduceMean", &[integers("axes", 1), integer("keepdims", 0)]),
     ]
     .concat();
+    if quirk == Quirk::Slow {
+        graph.extend(tensor("rounds", INT64, &[], &SLOW_ROUNDS.to_le_bytes()));
+    }
     if quirk == Quirk::Hangs {
         // As many rounds as the word is there times 2^50: none, or for ever.
         graph.extend(tensor("word", INT64, &[], &(VOCABULARY as i64).to_le_bytes()));
@@ -63,6 +70,8 @@ fn model(quirk: Quirk) -> Vec<u8> {
         graph.extend(node(&["is"], "ones", "Cast", &[integer("to", INT64)]));
         graph.extend(node(&["ones"], "any", "ReduceMax", &[integer("keepdims", 0)]));
         graph.extend(node(&["any", "many"], "rounds", "Mul", &[]));
+    }
+    if loops {
         let body = [
             bytes(2, "body"),
             node(&["go"], "go_on", "Identity", &[]),

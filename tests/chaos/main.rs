@@ -19,6 +19,7 @@
 mod support;
 
 mod acl;
+mod backlog;
 mod brokers;
 mod crew;
 mod graphs;

@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::support::check::{Verdict, check};
 use crate::support::cluster::{Cluster, Three};
 use crate::support::feeder::Feeder;
-use crate::support::observer::{Observer, read_all};
+use crate::support::observer::{Observer, Seen, read_all};
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
 
@@ -113,11 +113,17 @@ impl Scenario {
         self.output.wait_distinct(input.len(), LONG);
         self.scene.wait_caught_up(&input, LONG);
         crew.terminate(crew.members());
+        self.judge(&input)
+    }
+
+    /// Compares what came of this input. Nobody is at work any more.
+    #[track_caller]
+    pub fn judge(mut self, input: &[Seen]) -> Verdict {
         let (output, dead) = (self.scene.output(), self.scene.dead());
         let topics = [output.as_str(), dead.as_str()];
         self.scene.client.wait_settled(&topics);
         let last = read_all(&self.scene.client, &topics);
-        let verdict = check(&input, &last).with_reader(&self.output.seen(), &last);
+        let verdict = check(input, &last).with_reader(&self.output.seen(), &last);
         let exact = self.promise == Promise::AtLeastOnce || verdict.duplicates.is_empty();
         self.report.state(format!("{} records", input.len()));
         self.report.judge(&verdict, exact && verdict.is_at_least_once());

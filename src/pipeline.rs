@@ -12,12 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Batch, Batcher, Slot, infer_isolating};
+use crate::batch::{self, Batch, Batcher, Run, Slot, Watched, infer_isolating};
 use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
@@ -60,6 +60,9 @@ pub struct Stages {
     /// The way out.
     pub outcomes: Receiver<Tracked<Outcome>>,
     fault: Fault,
+    /// What the sessions are at, and how long they may be.
+    runs: Vec<Arc<Run>>,
+    patience: Duration,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -95,11 +98,14 @@ impl Stages {
             let (readings, out) = (readings_in.clone(), out.clone());
             threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &out))?;
         }
+        let mut runs = Vec::new();
         for model in sessions {
+            let (mut model, run) = Watched::new(model);
+            runs.push(run);
             let (slots, answered) = (slots_in.clone(), answered_in.clone());
             let (canary, metrics) = (canary.clone(), metrics.clone());
             threads.spawn("session", move |fault| {
-                if let Err(error) = session(model, &canary, &slots, &answered, &metrics) {
+                if let Err(error) = session(&mut model, &canary, &slots, &answered, &metrics) {
                     fault.raise(error.into());
                 }
             })?;
@@ -117,7 +123,8 @@ impl Stages {
                 fault.raise(PipelineError::Panicked("batcher"));
             }
         });
-        Ok(Self { input, outcomes, fault: threads.fault, threads: threads.handles })
+        let (fault, threads) = (threads.fault, threads.handles);
+        Ok(Self { input, outcomes, fault, runs, patience: settings.batch.timeout, threads })
     }
 
     /// Hands an admitted record to the text workers. Does not block while at most
@@ -135,15 +142,21 @@ impl Stages {
     }
 
     /// The first thing that went wrong in a stage, if any did. Check it regularly: a stage that is
-    /// gone settles nothing more.
+    /// gone settles nothing more. A model that does not answer is one, too.
     pub fn take_fault(&self) -> Option<PipelineError> {
+        for run in &self.runs {
+            if run.end_after(self.patience) {
+                let seconds = self.patience.as_secs();
+                return Some(PipelineError::Model(InferError::Hung { seconds }));
+            }
+        }
         self.fault.take()
     }
 
     /// Ends the stages and waits for their threads. What they still hold is dropped: to have it,
     /// [`Stages::close`] first and take `outcomes` until it closes. Waits for one batch at most.
     pub fn join(self) -> Result<(), PipelineError> {
-        let Self { input, outcomes, fault, threads } = self;
+        let Self { input, outcomes, fault, threads, .. } = self;
         input.abandon();
         drop(outcomes);
         for thread in threads {
@@ -178,7 +191,7 @@ type Answered = (Batch, Vec<Result<Output, InferError>>);
 
 /// One session: ask for a batch, run it, hand it on.
 fn session(
-    mut model: Box<dyn Infer>,
+    model: &mut dyn Infer,
     canary: &Tokens,
     slots: &mpsc::Sender<Slot>,
     answered: &Sender<Answered>,
@@ -198,7 +211,7 @@ fn session(
         let real: usize = sequences.iter().map(|t| t.ids.len()).sum();
         let longest = sequences.iter().map(|t| t.ids.len()).max().unwrap_or(0);
         let padded = longest * sequences.len();
-        let answers = infer_isolating(model.as_mut(), &sequences, canary, metrics)?;
+        let answers = infer_isolating(model, &sequences, canary, metrics)?;
         let done = Instant::now();
         metrics.batch(batch.len(), real, padded, done - started);
         for work in &mut batch {

@@ -15,8 +15,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// One answer or one error for each sequence, in order. `Err`: the model itself is out of order,
 /// and nothing may be settled.
 ///
-/// A sequence that fails alone is called poison only if the model still answers `canary`, a
-/// sequence that it answered at start; else a broken device would dead-letter a whole topic.
+/// A sequence that fails alone, or is answered with NaN twice, is called poison only if the model still
+/// answers `canary`, a sequence that it answered at start; else a broken device would dead-letter a
+/// whole topic.
 pub fn infer_isolating(
     model: &mut dyn Infer,
     batch: &[&Tokens],
@@ -37,7 +38,10 @@ fn run(
 ) -> Result<(), InferError> {
     match attempt(model, part) {
         Ok(outputs) => {
-            answers.extend(outputs.into_iter().map(Ok));
+            for (tokens, output) in part.iter().zip(outputs) {
+                let sound = if output.is_finite() { output } else { once_more(model, tokens, canary)? };
+                answers.push(Ok(sound));
+            }
             Ok(())
         }
         // Halves of what a device has no memory for may fit.
@@ -54,6 +58,17 @@ fn run(
         }
         Err(error) => Err(error),
     }
+}
+
+/// NaN or infinity: of the text, or of the device? Asked alone once more, it may have an answer. If
+/// not, the answer stands (it makes a dead letter), but only if the model still answers the canary.
+fn once_more(model: &mut dyn Infer, tokens: &Tokens, canary: &Tokens) -> Result<Output, InferError> {
+    let alone = |answers: Vec<Output>| answers.into_iter().next().ok_or(InferError::NotFinite);
+    let again = alone(attempt(model, &[tokens])?)?;
+    if !again.is_finite() && !alone(attempt(model, &[canary])?)?.is_finite() {
+        return Err(InferError::NotFinite);
+    }
+    Ok(again)
 }
 
 fn attempt(model: &mut dyn Infer, part: &[&Tokens]) -> Result<Vec<Output>, InferError> {
@@ -91,6 +106,8 @@ mod tests {
         poison: Vec<u32>,
         broken: bool,
         runs: usize,
+        /// Answered with NaN: in company, or always.
+        nan: Vec<(u32, bool)>,
     }
 
     impl Infer for Fragile {
@@ -99,7 +116,9 @@ mod tests {
             if self.broken || batch.iter().any(|t| self.poison.contains(&t.ids[0])) {
                 return Err(InferError::Run("Gather: out of bounds".into()));
             }
-            Ok(batch.iter().map(|t| Output { logits: vec![t.ids[0] as f32] }).collect())
+            let nan = |id| self.nan.iter().any(|(n, always)| *n == id && (*always || batch.len() > 1));
+            let logit = |id| if nan(id) { f32::NAN } else { id as f32 };
+            Ok(batch.iter().map(|t| Output { logits: vec![logit(t.ids[0])] }).collect())
         }
     }
 
@@ -116,7 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn exactly_the_poisonous_fail(ids in prop::collection::vec(0u32..40, 1..64), poison in prop::collection::vec(0u32..40, 0..6)) {
-            let mut model = Fragile { poison: poison.clone(), broken: false, runs: 0 };
+            let mut model = Fragile { poison: poison.clone(), broken: false, runs: 0, nan: Vec::new() };
             let answers = isolate(&mut model, &ids).unwrap();
             prop_assert_eq!(answers.len(), ids.len());
             for (id, answer) in ids.iter().zip(answers) {
@@ -130,15 +149,28 @@ mod tests {
 
     #[test]
     fn one_culprit_costs_a_logarithm_of_runs() {
-        let mut model = Fragile { poison: vec![17], broken: false, runs: 0 };
+        let mut model = Fragile { poison: vec![17], broken: false, runs: 0, nan: Vec::new() };
         let answers = isolate(&mut model, &(0..64).collect::<Vec<_>>()).unwrap();
         assert_eq!(answers.iter().filter(|a| a.is_err()).count(), 1);
         assert!(model.runs <= 14, "1 + 2 for each halving of 64, + the canary: {}", model.runs);
     }
 
     #[test]
+    fn nan_is_asked_again_alone_and_stands_if_it_stays() {
+        let nan = vec![(2, false), (3, true)];
+        let mut model = Fragile { poison: Vec::new(), broken: false, runs: 0, nan };
+        let answers = isolate(&mut model, &[1, 2, 3]).unwrap();
+        let logits: Vec<f32> = answers.into_iter().map(|a| a.unwrap().logits[0]).collect();
+        assert_eq!(logits[..2], [1.0, 2.0]);
+        assert!(logits[2].is_nan());
+        assert_eq!(model.runs, 4, "the batch, each of the two alone, and the canary");
+        model.nan = vec![(3, true), (u32::MAX, true)];
+        assert_eq!(isolate(&mut model, &[1, 3]).unwrap_err(), InferError::NotFinite);
+    }
+
+    #[test]
     fn a_broken_model_dead_letters_nothing() {
-        let mut model = Fragile { poison: Vec::new(), broken: true, runs: 0 };
+        let mut model = Fragile { poison: Vec::new(), broken: true, runs: 0, nan: Vec::new() };
         assert!(isolate(&mut model, &[1, 2, 3]).is_err());
     }
 }

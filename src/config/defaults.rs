@@ -32,7 +32,12 @@ pub(super) fn yes() -> bool {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { max_batch_tokens: Count(4096), max_batch_size: Count(64), max_batch_age: Duration::of("20ms") }
+        Self {
+            max_batch_tokens: Count(4096),
+            max_batch_size: Count(64),
+            max_batch_age: Duration::of("20ms"),
+            timeout: Duration::of("1m"),
+        }
     }
 }
 

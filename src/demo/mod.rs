@@ -176,6 +176,7 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             max_tokens: at_least_one(1024),
             max_size: at_least_one(32),
             max_age: Duration::from_millis(20),
+            timeout: Duration::from_secs(60),
         },
         output: Output {
             topic: Some(OUTPUT.to_owned()),

@@ -183,6 +183,17 @@ pub enum InferError {
     /// The device is gone until the process starts anew.
     #[error("the device failed: {0}")]
     Device(String),
+    /// It runs, and does not come back.
+    #[error(
+        "the model did not answer within {seconds} s (`batch.timeout`); the run was ended. What it was given is read again at the next start"
+    )]
+    Hung {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Even to the simplest text.
+    #[error("the model answers with NaN or infinity, even to a plain word")]
+    NotFinite,
     /// The answer is not one row of logits per sequence.
     #[error("the model answered with shape {found:?} instead of [{rows}, {labels}]")]
     Shape {
@@ -219,7 +230,7 @@ impl InferError {
         match self {
             Self::Run(_) | Self::NoTokens => Fate::Poison,
             Self::OutOfMemory(_) => Fate::Transient,
-            Self::Device(_) | Self::Shape { .. } => Fate::Fatal,
+            Self::Device(_) | Self::Shape { .. } | Self::Hung { .. } | Self::NotFinite => Fate::Fatal,
         }
     }
 }

@@ -8,7 +8,7 @@ use ort::environment::Environment;
 use super::package::Package;
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
-use super::{Infer, InferError, Loaded, ModelError, Receipt, runtime};
+use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider};
 use crate::text::{TextTokenizer, Tokens};
@@ -103,7 +103,10 @@ impl<'a> Loader<'a> {
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {
-                Ok(_) => {}
+                Ok(outputs) if outputs.iter().all(Output::is_finite) => {}
+                Ok(_) => {
+                    return Err(Failure::Provider(ModelError::WarmUp(InferError::NotFinite).to_string()));
+                }
                 Err(error @ InferError::Shape { .. }) => {
                     return Err(Failure::Model(ModelError::WarmUp(error)));
                 }

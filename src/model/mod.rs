@@ -42,10 +42,25 @@ pub struct Output {
     pub logits: Vec<f32>,
 }
 
+impl Output {
+    /// Neither NaN nor infinity.
+    pub fn is_finite(&self) -> bool {
+        self.logits.iter().all(|logit| logit.is_finite())
+    }
+}
+
+/// Ends the run of a model from another thread, and all its later ones.
+pub type Stopper = Box<dyn Fn() + Send + Sync>;
+
 /// A model that can infer. One owner each: ONNX Runtime's `run` takes `&mut self`.
 pub trait Infer: Send {
     /// Outputs in the order of `batch`. An error means that none of them was answered.
     fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError>;
+
+    /// `None`: its runs cannot be ended from outside.
+    fn stopper(&self) -> Option<Stopper> {
+        None
+    }
 }
 
 /// What every result says of how it was made.

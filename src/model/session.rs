@@ -1,12 +1,13 @@
 //! One ONNX Runtime session: token sequences in, logits out. Padded to the longest of the batch.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use ort::session::{Session, SessionInputValue};
+use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use super::package::Package;
-use super::{Infer, InferError, ModelError, Output};
+use super::{Infer, InferError, ModelError, Output, Stopper};
 use crate::text::Tokens;
 
 /// What we can feed.
@@ -35,6 +36,7 @@ enum Buffer {
 /// A session with its buffers. Owned by one thread: ONNX Runtime's `run` takes `&mut self`.
 pub(super) struct OrtSession {
     session: Session,
+    options: Arc<RunOptions>,
     feeds: Vec<Feed>,
     output: String,
     labels: usize,
@@ -51,7 +53,8 @@ impl OrtSession {
         }
         let output = output(&session, package.labels.len())?;
         let (labels, pad) = (package.labels.len(), package.pad_id);
-        Ok(Self { session, feeds, output, labels, pad })
+        let options = Arc::new(RunOptions::new().map_err(|e| ModelError::WarmUp(InferError::run(&e)))?);
+        Ok(Self { session, options, feeds, output, labels, pad })
     }
 }
 
@@ -112,7 +115,8 @@ impl Infer for OrtSession {
             Ok((Cow::from(feed.name.as_str()), value))
         });
         let inputs = inputs.collect::<ort::Result<Vec<_>>>().map_err(|e| InferError::run(&e))?;
-        let outputs = self.session.run(inputs).map_err(|e| InferError::run(&e))?;
+        let outputs =
+            self.session.run_with_options(inputs, &*self.options).map_err(|e| InferError::run(&e))?;
         let missing = || InferError::Shape { found: Vec::new(), rows: batch.len(), labels: self.labels };
         let logits = outputs.get(&self.output).ok_or_else(missing)?;
         let (shape, logits) = logits.try_extract_tensor::<f32>().map_err(|e| InferError::run(&e))?;
@@ -121,6 +125,16 @@ impl Infer for OrtSession {
             return Err(InferError::Shape { found: shape.to_vec(), rows: batch.len(), labels: self.labels });
         }
         Ok(logits.chunks_exact(self.labels).map(|row| Output { logits: row.to_vec() }).collect())
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        let options = self.options.clone();
+        Some(Box::new(move || {
+            // It sets a flag, which ONNX Runtime looks at between two nodes of the graph.
+            if let Err(error) = options.terminate() {
+                tracing::warn!(%error, "cannot end a run of the model");
+            }
+        }))
     }
 }
 

@@ -34,7 +34,12 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
             library: None,
             max_length: None,
         },
-        batch: Batch { max_tokens: some(64), max_size: some(4), max_age: Duration::from_millis(1) },
+        batch: Batch {
+            max_tokens: some(64),
+            max_size: some(4),
+            max_age: Duration::from_millis(1),
+            timeout: Duration::from_secs(60),
+        },
         output: Output { on_existing: OnExisting::Keep, ..Output::new(mode) },
         dead_letter: None,
         limits: Limits {

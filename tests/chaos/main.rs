@@ -18,10 +18,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
+mod backlog;
 mod brokers;
 mod crew;
+mod graphs;
+mod model;
 mod network;
 mod proxy;
+mod records;
 mod report;
 mod scenario;
 mod transactions;

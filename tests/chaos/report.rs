@@ -66,7 +66,8 @@ impl Drop for Report {
     fn drop(&mut self) {
         static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
         let line = self.line(self.started.elapsed());
-        aloud(&line);
+        // libtest has begun a line of its own.
+        aloud(&format!("\n{line}"));
         let mut lines = LINES.lock().unwrap();
         if lines.is_empty() {
             last_words(|| {

@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::support::check::{Verdict, check};
 use crate::support::cluster::{Cluster, Three};
 use crate::support::feeder::Feeder;
-use crate::support::observer::{Observer, read_all};
+use crate::support::observer::{Observer, Seen, read_all};
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
 
@@ -23,15 +23,44 @@ pub enum Promise {
     ExactlyOnce,
 }
 
+/// The three that scenarios share, or brokers of a scenario's own.
+pub enum Brokers {
+    Shared(Three),
+    Own(Box<Cluster>),
+}
+
+impl From<Three> for Brokers {
+    fn from(three: Three) -> Self {
+        Self::Shared(three)
+    }
+}
+
+impl From<Box<Cluster>> for Brokers {
+    fn from(own: Box<Cluster>) -> Self {
+        Self::Own(own)
+    }
+}
+
+impl std::ops::Deref for Brokers {
+    type Target = Cluster;
+    fn deref(&self) -> &Cluster {
+        match self {
+            Self::Shared(three) => three,
+            Self::Own(own) => own,
+        }
+    }
+}
+
 /// A scenario that runs.
 pub struct Scenario {
     pub report: Report,
     promise: Promise,
-    pub cluster: Three,
-    pub scene: Scene,
-    pub output: Observer,
     feeder: Option<Feeder>,
     fed: usize,
+    pub output: Observer,
+    pub scene: Scene,
+    /// The last to go.
+    pub cluster: Brokers,
 }
 
 impl Scenario {
@@ -43,7 +72,8 @@ impl Scenario {
     }
 
     /// In topics that are there already.
-    pub fn in_topics(name: &str, promise: Promise, cluster: Three, topics: &str) -> Self {
+    pub fn in_topics(name: &str, promise: Promise, cluster: impl Into<Brokers>, topics: &str) -> Self {
+        let cluster = cluster.into();
         let mut report = Report::new(name, promise);
         let scene = Scene::without_topics(&cluster, topics);
         let output = scene.observer();
@@ -80,13 +110,20 @@ impl Scenario {
             drop(feeder);
         }
         let input = read_all(&self.scene.client, &[&self.scene.input()]);
+        self.output.wait_distinct(input.len(), LONG);
         self.scene.wait_caught_up(&input, LONG);
         crew.terminate(crew.members());
+        self.judge(&input)
+    }
+
+    /// Compares what came of this input. Nobody is at work any more.
+    #[track_caller]
+    pub fn judge(mut self, input: &[Seen]) -> Verdict {
         let (output, dead) = (self.scene.output(), self.scene.dead());
         let topics = [output.as_str(), dead.as_str()];
         self.scene.client.wait_settled(&topics);
         let last = read_all(&self.scene.client, &topics);
-        let verdict = check(&input, &last).with_reader(&self.output.seen(), &last);
+        let verdict = check(input, &last).with_reader(&self.output.seen(), &last);
         let exact = self.promise == Promise::AtLeastOnce || verdict.duplicates.is_empty();
         self.report.state(format!("{} records", input.len()));
         self.report.judge(&verdict, exact && verdict.is_at_least_once());

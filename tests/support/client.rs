@@ -70,6 +70,16 @@ impl Client {
         });
     }
 
+    /// Gone, as every broker sees it, when this returns.
+    pub fn delete_topic(&self, name: &str) {
+        block(self.admin().delete_topics(&[name], &options())).unwrap().remove(0).unwrap();
+        let consumer = self.consumer("nobody");
+        until("a deleted topic to be gone", PATIENCE, || {
+            let Ok(metadata) = consumer.fetch_metadata(None, Duration::from_secs(5)) else { return false };
+            metadata.topics().iter().all(|topic| topic.name() != name)
+        });
+    }
+
     pub fn add_partitions(&self, topic: &str, count: usize) {
         let more = NewPartitions::new(topic, count);
         block(self.admin().create_partitions([&more], &options())).unwrap().remove(0).unwrap();

@@ -114,10 +114,21 @@ impl Cluster {
         }
     }
 
+    /// None of its files may grow beyond this any more, until it is started anew.
+    pub fn limit_files(&self, id: i32, bytes: u64) {
+        self.node(id).process.as_ref().unwrap().limit_files(bytes);
+    }
+
+    /// Is it not running, whoever ended it?
+    pub fn is_down(&self, id: i32) -> bool {
+        self.node(id).process.as_mut().is_none_or(|process| process.ended().is_some())
+    }
+
     /// Starts a broker that is down, and waits until it takes connections.
     pub fn up(&self, id: i32) {
+        let down = self.is_down(id);
         let mut node = self.node(id);
-        if node.process.is_none() {
+        if down {
             node.start();
             node.wait_for_port();
         }
@@ -130,7 +141,9 @@ impl Cluster {
 
     /// SIGCONT; nothing happens to a broker that is not frozen.
     pub fn thaw(&self, id: i32) {
-        if let Some(process) = &self.node(id).process {
+        if !self.is_down(id)
+            && let Some(process) = &self.node(id).process
+        {
             process.signal(libc::SIGCONT);
         }
     }

@@ -1,6 +1,6 @@
 //! Reads topics along from their beginnings while a test runs, with no group of its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -157,6 +157,30 @@ pub fn follow(client: &Client, topics: &[&str], patience: Duration, mut each: im
         }
         assert!(last.elapsed() < patience, "nothing more came for {patience:?}");
     }
+}
+
+/// Everything that lies in front of these offsets, by partition, of a topic that may hold much more.
+pub fn read_before(client: &Client, topic: &str, ends: &BTreeMap<i32, i64>) -> Vec<Seen> {
+    let consumer = reader(client, &[topic]);
+    let mut open: BTreeMap<i32, i64> =
+        ends.iter().filter(|(_, end)| **end > 0).map(|(p, end)| (*p, *end)).collect();
+    let mut all = Vec::new();
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_secs(30)).expect("more of a topic") {
+            Ok(message) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                if ends.get(&partition).is_some_and(|end| offset < *end) {
+                    all.push(copy(&message));
+                }
+                if open.get(&partition).is_some_and(|end| offset + 1 >= *end) {
+                    open.remove(&partition);
+                }
+            }
+            Err(KafkaError::PartitionEOF(partition)) => drop(open.remove(&partition)),
+            Err(error) => eprintln!("reader: {error}"),
+        }
+    }
+    all
 }
 
 /// The input record behind an output or a dead letter, as its headers name it.

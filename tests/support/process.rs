@@ -36,6 +36,16 @@ impl Process {
         kill(self.pid(), signal);
     }
 
+    /// No file that it writes may grow beyond this: what a full disk is to it.
+    pub fn limit_files(&self, bytes: u64) {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: `limit` outlives the call, and no old limit is asked for. The pid is our child's.
+        let code = unsafe {
+            libc::prlimit(self.pid() as libc::pid_t, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut())
+        };
+        assert_eq!(code, 0, "{}", io::Error::last_os_error());
+    }
+
     /// SIGKILL, and gone when this returns.
     pub fn kill(&mut self) {
         if self.ended.is_none() {

@@ -173,6 +173,8 @@ pub(in crate::config) struct Batch {
     pub(in crate::config) max_batch_size: Count,
     /// Longest time that a text waits for company while a session is free.
     pub(in crate::config) max_batch_age: Duration,
+    /// Longest time that the model may take for one batch. One that takes longer is ended, and the worker stops with exit code 1.
+    pub(in crate::config) timeout: Duration,
 }
 
 /// Bounds of memory and time.

@@ -171,6 +171,8 @@ pub struct Batch {
     pub max_size: NonZeroUsize,
     /// How long the oldest text may wait for company while a session is free.
     pub max_age: Duration,
+    /// How long the model may take for it.
+    pub timeout: Duration,
 }
 
 /// Bounds of memory and time.

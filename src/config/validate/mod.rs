@@ -158,6 +158,7 @@ impl Check<'_> {
             max_tokens: count(raw.max_batch_tokens),
             max_size: count(raw.max_batch_size),
             max_age: self.duration("batch.max_batch_age", &raw.max_batch_age),
+            timeout: self.positive("batch.timeout", &raw.timeout),
         }
     }
 

@@ -22,7 +22,7 @@ use rules::Rules;
 pub use rules::{Caught, Holding, On, Side, Trap};
 pub use wall::Partition;
 use wall::Walls;
-pub use wire::{Api, Header};
+pub use wire::{Api, Header, read_frame};
 
 /// One listener for each broker.
 pub struct Proxy {

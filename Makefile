@@ -1,6 +1,6 @@
 # Everything a person or CI calls. Each target prepares what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test accounted fuzz lint bench bench-delivery build prepare onnxruntime kafka clean
+.PHONY: help demo test accounted chaos fuzz lint bench bench-delivery build prepare onnxruntime kafka clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -13,6 +13,9 @@ test: prepare onnxruntime kafka ## all tests, a real Apache Kafka among them
 
 accounted: prepare onnxruntime kafka ## 100,000 records of every kind through a real Kafka, each accounted for
 	SQUEEZEFLOW_ACCOUNTED=100000 cargo test --test kafka accounted -- --nocapture --test-threads 1
+
+chaos: prepare onnxruntime kafka ## exactly-once under every fault, with full numbers; three brokers, 50 minutes
+	CHAOS=full cargo test --test chaos -- --include-ignored --test-threads 1
 
 # `make test` runs the same bodies for seconds. This wants a nightly Rust and cargo-fuzz.
 SECONDS = 600

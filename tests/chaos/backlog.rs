@@ -17,6 +17,7 @@ use crate::support::wait::{stays, until};
 const CAP: u64 = 192 << 20;
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s16_backlog() {
     crate::require_kafka!();
     let partitions = size(64, 256);

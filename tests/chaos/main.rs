@@ -28,6 +28,7 @@ mod network;
 mod proxy;
 mod records;
 mod report;
+mod requests;
 mod scenario;
 mod transactions;
 mod workers;

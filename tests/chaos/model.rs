@@ -7,7 +7,6 @@ use crate::graphs::{Quirk, package};
 use crate::report::size;
 use crate::scenario::{LONG, Promise, Scenario};
 use crate::support::client::Message;
-use crate::support::observer::read_all;
 use crate::support::records::Stream;
 use crate::support::wait::PATIENCE;
 use crate::support::zoo::FRAGILE;
@@ -41,27 +40,27 @@ fn one_in_a_hundred(name: &str, topics: &str, model: &Path, reason: &str) {
     crew.kill(1);
     crew.start(1);
     s.report.state(format!("2 workers, {dead} dead letters, kill -9 in the middle"));
-    let (client, letters) = (s.scene.client.clone(), s.scene.dead());
     let verdict = s.finish(crew);
     assert_eq!((verdict.dead, verdict.enriched), (dead, count - dead));
-    for letter in read_all(&client, &[&letters]) {
-        assert_eq!(letter.header("__squeezeflow.errors.reason"), Some(reason));
-    }
+    assert_eq!(verdict.reasons.get(reason), Some(&dead), "{:?}", verdict.reasons);
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s15_model_fails() {
     crate::require_kafka!();
     one_in_a_hundred("15 model fails on some", "s15f", &FRAGILE, "inference_failed");
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s15_model_answers_nan() {
     crate::require_kafka!();
     one_in_a_hundred("15 model answers some with NaN", "s15n", &package(Quirk::Nan), "non_finite_output");
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s15_model_answers_everything_with_nan() {
     crate::require_kafka!();
     let mut s = Scenario::new("15 model answers all with NaN", Promise::ExactlyOnce, "s15a", PARTITIONS);

@@ -134,6 +134,7 @@ fn refuses(s: &Scenario, crew: &mut Crew, stream: &mut Stream, words: &[&str]) {
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s13_output_topic_missing_or_deleted() {
     crate::require_kafka!();
     let cluster = Cluster::three();
@@ -163,6 +164,7 @@ fn s13_output_topic_missing_or_deleted() {
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s13_permission_taken_away() {
     crate::require_kafka!();
     let cluster = Cluster::with(1, acl::BROKER);
@@ -205,6 +207,7 @@ fn s13_permission_taken_away() {
 }
 
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s13_too_large_for_the_output() {
     crate::require_kafka!();
     let cluster = Cluster::three();
@@ -237,6 +240,7 @@ fn s13_too_large_for_the_output() {
 
 /// The brokers' files may not grow any more: the broker gives up, and comes back with room.
 #[test]
+#[ignore = "only in `make chaos`"]
 fn s13_disk_full() {
     crate::require_kafka!();
     let cluster = Cluster::start(1);

@@ -11,6 +11,7 @@ use crate::support::feeder::Feeder;
 use crate::support::observer::{Observer, Seen, read_all};
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
+use crate::support::wait::{PATIENCE, until_some};
 
 /// The longest that anything may take on two cores that also carry three brokers.
 pub const LONG: Duration = Duration::from_secs(240);
@@ -100,6 +101,15 @@ impl Scenario {
         self.feeder.get_or_insert_with(start).allow(self.fed);
     }
 
+    /// Lets records come until the answer is there: without records there are no transactions.
+    #[track_caller]
+    pub fn feed_until<T>(&mut self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        until_some(what, PATIENCE, || {
+            self.feed(20);
+            ask()
+        })
+    }
+
     /// The stream has ended and the faults are over: everything comes out, everything is
     /// committed, and the workers end as they should. Then compares it all.
     #[track_caller]
@@ -131,6 +141,12 @@ impl Scenario {
             Promise::AtLeastOnce => verdict.at_least_once(),
             Promise::ExactlyOnce => verdict.exactly_once(),
         };
+        // What the brokers need not carry along through the next scenario.
+        if let Brokers::Shared(_) = &self.cluster {
+            for topic in [&self.scene.input(), &output, &dead] {
+                self.scene.client.delete_topic(topic);
+            }
+        }
         verdict
     }
 }

@@ -11,6 +11,8 @@ pub struct Verdict {
     pub enriched: usize,
     pub passed: usize,
     pub dead: usize,
+    /// Dead letters by reason.
+    pub reasons: BTreeMap<String, usize>,
     /// Input records that came out nowhere.
     pub lost: Vec<Place>,
     /// Outputs of a record that had come out before.
@@ -160,8 +162,9 @@ impl Verdict {
         if let Some((name, _)) = added.iter().find(|(name, _)| !name.starts_with(prefix)) {
             return Err(format!("a header `{name}` was added"));
         }
-        if is_dead_letter(seen) {
+        if let Some(reason) = seen.header("__squeezeflow.errors.reason") {
             self.dead += 1;
+            *self.reasons.entry(reason.to_owned()).or_default() += 1;
             return same("value", seen.value == source.value);
         }
         same("timestamp", seen.timestamp == source.timestamp)?;

@@ -21,7 +21,7 @@ mod visible;
 
 /// Redrawn this often at most.
 const FRAMES_PER_SECOND: u8 = 5;
-/// A sample may be as large as a message, and all are held.
+/// More than that nobody looks at.
 const MAX_SAMPLES: i64 = 1000;
 
 #[derive(Debug, clap::Args)]
@@ -38,8 +38,8 @@ enum Verb {
     List {
         #[command(flatten)]
         pipeline: PipelineArguments,
-        /// Show the newest N letters of each reason: where they came from, why they are here, the
-        /// sizes of key and value, the names of the headers.
+        /// Show the newest N letters of each reason (all together in 64 MiB): where they came from, why
+        /// they are here, the sizes of key and value, the names of the headers.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_SAMPLES))]
         samples: Option<u16>,
         /// Show the samples' keys, values and header values too.
@@ -197,31 +197,37 @@ fn replay(pipeline: &PipelineArguments, order: &Order, dry_run: bool) -> Result<
         letters::plan(&settings, order, &stop, &mut watch)
     } else {
         let signals = Signals::install().map_err(|e| fail(&e, Exit::Failed))?;
+        // Now: who is killed says nothing any more.
+        if let Some(how) = how_to_go_on(order) {
+            eprintln!("this sends again what was replayed before. Should it be cut short: {how}");
+        }
         runtime.spawn(stop_on_signal(stop.clone(), signals));
         letters::replay(&settings, order, &stop, &mut watch)
     };
     bar.clear();
     let report = report.map_err(|e| {
         let exit = told(&e);
-        if matches!(e, LettersError::After { .. } | LettersError::InDoubt { .. }) {
-            how_to_go_on(order);
+        if matches!(e, LettersError::After { .. } | LettersError::InDoubt { .. })
+            && let Some(how) = how_to_go_on(order)
+        {
+            eprintln!("{how}");
         }
         exit
     })?;
     let printed = print(&if dry_run { table::plan(&report) } else { table::replayed(&report) });
     if report.stopped {
         eprintln!("stopped before its end: run it again, and it goes on");
-        how_to_go_on(order);
+        if let Some(how) = how_to_go_on(order) {
+            eprintln!("{how}");
+        }
         return Err(Exit::Stopped);
     }
     Ok(printed)
 }
 
 /// What was replayed before is no bar to `--again`: it must be told what it did itself.
-fn how_to_go_on(order: &Order) {
-    if order.again.is_some() {
-        eprintln!("to go on, write `--again={}`", letters::rfc3339(order.run()));
-    }
+fn how_to_go_on(order: &Order) -> Option<String> {
+    order.again.map(|_| format!("to go on, write `--again={}`", letters::rfc3339(order.run())))
 }
 
 fn start(pipeline: &PipelineArguments) -> Result<(Settings, Runtime), Exit> {
@@ -278,5 +284,23 @@ impl Bar {
 
     fn clear(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_said_at_the_start_goes_on_with_the_very_same_run() {
+        let first = Order { again: Some(moment("0s").unwrap()), now: 5, ..Order::default() };
+        let how = how_to_go_on(&first).unwrap();
+        let time = how.split_once("--again=").unwrap().1.trim_end_matches('`');
+        let next = Order { again: Some(moment(time).unwrap()), now: 9, ..Order::default() };
+        assert_eq!(next.run(), first.run(), "{how}");
+        // Which goes on under the same time, however often.
+        assert_eq!(how_to_go_on(&next).unwrap(), how);
+        assert_eq!(how_to_go_on(&Order::default()), None, "the markers tell what was done");
     }
 }

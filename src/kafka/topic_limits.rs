@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
 
-use crate::record::Record;
+use crate::record::{Record, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// librdkafka's own default for `batch.size`, below Kafka's default limit of 1,048,588 bytes.
@@ -65,19 +65,32 @@ impl TopicLimits {
     /// in milliseconds since the Unix epoch. The clocks of broker and worker may differ a little: what
     /// the broker refuses all the same stops the worker, and time passes until it starts again.
     pub(super) fn refusal(&self, topic: &str, record: &Record, now: i64) -> Option<String> {
-        let limits = self.0.get(topic)?;
+        self.0.get(topic)?.refusal(topic, record, record.timestamp, now)
+    }
+}
+
+impl Limits {
+    /// Why the topic, of this name, would refuse this record, sent with this timestamp; in words.
+    /// `now` in milliseconds since the Unix epoch.
+    pub(crate) fn refusal(
+        &self,
+        topic: &str,
+        record: &Record,
+        timestamp: Timestamp,
+        now: i64,
+    ) -> Option<String> {
         // librdkafka writes the time of writing in place of 0.
-        let timestamp = record.timestamp.0.filter(|t| *t != 0).unwrap_or(now);
+        let timestamp = timestamp.0.filter(|t| *t != 0).unwrap_or(now);
         let beyond = |limit: Option<i64>, distance: i64| limit.is_some_and(|limit| distance > limit);
-        if beyond(limits.ahead, timestamp.saturating_sub(now)) {
+        if beyond(self.ahead, timestamp.saturating_sub(now)) {
             Some(format!(
                 "the record's timestamp is further ahead than topic `{topic}` takes (`message.timestamp.after.max.ms`)"
             ))
-        } else if beyond(limits.behind, now.saturating_sub(timestamp)) {
+        } else if beyond(self.behind, now.saturating_sub(timestamp)) {
             Some(format!(
                 "the record's timestamp is further back than topic `{topic}` takes (`message.timestamp.before.max.ms`)"
             ))
-        } else if limits.compacted && record.key.is_none() {
+        } else if self.compacted && record.key.is_none() {
             Some(format!("the record has no key, and topic `{topic}` is compacted"))
         } else {
             None
@@ -135,7 +148,7 @@ fn limits(resource: ConfigResource) -> Option<(String, Limits)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Offset, Timestamp};
+    use crate::record::Offset;
 
     #[test]
     fn what_a_topic_refuses() {

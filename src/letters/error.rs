@@ -103,6 +103,18 @@ pub enum LettersError {
         /// The broker's word.
         code: RDKafkaErrorCode,
     },
+    /// A topic does not take a letter's record, and had not told before that it would not.
+    #[error(
+        "topic `{topic}` refuses the record of the letter at {place}: {code}; nothing of that transaction was replayed. Allow this user to DescribeConfigs of the topic, and such letters stay where they are; or leave this one out (`--partition`, `--from-offset`, `--to-offset`), or, if it is for its timestamp, write `--timestamps renew`"
+    )]
+    RefusedRecord {
+        /// Where it was to go.
+        topic: String,
+        /// `TOPIC/PARTITION/OFFSET`, of the letter.
+        place: String,
+        /// The broker's word.
+        code: RDKafkaErrorCode,
+    },
     /// Small records were refused together, as one batch.
     #[error(
         "`{topic}` takes smaller messages than it was thought to: records were refused because of their batch's size ({batch_bytes} bytes); allow this user to DescribeConfigs of it, or set kafka.librdkafka's `batch.size` below its max.message.bytes. Nothing of that transaction was replayed"

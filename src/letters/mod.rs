@@ -10,7 +10,8 @@
 //! | `time` | moments in users' words |
 //! | `source` | the topic and its cluster; no group is joined |
 //! | `reader` | one reading of it |
-//! | `tally` | counts and samples |
+//! | `tally` | counts |
+//! | `samples` | some letters of each reason, within so much memory |
 //! | `survey` | what a reading tells: counts, and what was replayed |
 //! | `replay` | finds the letters and sends them, batch by batch |
 //! | `send` | one transaction: records and markers |
@@ -27,6 +28,7 @@ mod marker;
 mod ranges;
 mod reader;
 mod replay;
+mod samples;
 mod selection;
 mod send;
 mod source;
@@ -40,8 +42,9 @@ pub use error::LettersError;
 pub use letter::Letter;
 pub use marker::REPLAYED;
 pub use replay::{Order, Report, plan, replay};
+pub use samples::{Sample, Samples};
 pub use selection::Selection;
-pub use tally::{Count, Row, Sample, Survey};
+pub use tally::{Count, Row, Survey};
 pub use targets::{Left, Timestamps};
 pub use time::{millis, moment, rfc3339};
 
@@ -72,8 +75,8 @@ pub enum Progress {
     },
 }
 
-/// Counts the chosen letters, with the newest `samples` of each reason. With `payload` these hold
-/// key, value and the headers' values too.
+/// Counts the chosen letters, with the newest `samples` of each reason, or as many as fit into so
+/// much memory. With `payload` these hold key, value and the headers' values too.
 ///
 /// # Errors
 /// When the topic cannot be read.

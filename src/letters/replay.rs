@@ -50,14 +50,14 @@ pub struct Report {
     pub survey: Survey,
     /// Letters that were sent back and marked.
     pub replayed: u64,
-    /// The same, by where they went and why they were here.
+    /// The same, by where they went and why they were here; of at most so many rows as the survey.
     pub sent: BTreeMap<Row, u64>,
     /// Letters that their topic does not take any more.
     pub too_large: u64,
     /// The first of them: partition and offset in the dead-letter topic.
     pub too_large_at: Vec<(i32, Offset)>,
-    /// The topics did not tell their limits, so a letter that its topic would delete for its age
-    /// was sent like any other.
+    /// Not all topics told their limits, so a letter that its topic would delete for its age, or
+    /// refuse, was sent like any other.
     pub limits_unknown: bool,
     /// It was asked to stop before its end.
     pub stopped: bool,
@@ -255,7 +255,8 @@ impl Work<'_> {
         for letter in &letters {
             self.done.insert_one(letter.partition, letter.offset);
             if sent.committed {
-                *self.report.sent.entry(Row::of(letter)).or_default() += 1;
+                let row = Row::within(&self.report.sent, letter);
+                *self.report.sent.entry(row).or_default() += 1;
                 self.report.replayed += 1;
             } else {
                 self.report.too_large += 1;

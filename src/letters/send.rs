@@ -14,7 +14,7 @@ use super::letter::Letter;
 use super::marker::{Marker, REPLAYED};
 use super::ranges::Ranges;
 use super::targets::Timestamps;
-use super::verdict::{Verdict, is_purge, judge, refusal};
+use super::verdict::{Failure, Verdict, culprit, is_of_the_record, is_purge, judge, refusal};
 use crate::kafka::headers;
 use crate::record::Header;
 use crate::shutdown::Shutdown;
@@ -46,9 +46,6 @@ pub(super) struct Sender {
     /// For the markers.
     run: i64,
 }
-
-/// The number that a record was sent with, and what became of it.
-type Failure = (usize, RDKafkaErrorCode);
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +107,8 @@ impl Sender {
     /// Must it have a transaction of its own? It may prove too large, and nothing else shall be lost
     /// with it.
     pub(super) fn is_large(&self, letter: &Letter) -> bool {
-        wire_size(letter) >= self.batch_bytes
+        let replayed = replayed(&self.dead, letter);
+        letter.original.wire_size([&replayed]) >= self.batch_bytes
     }
 
     /// All of these letters and their markers, or nothing.
@@ -140,8 +138,7 @@ impl Sender {
     /// The record as it was read, and where its letter is.
     fn record<'a>(&self, letter: &'a Letter, number: usize) -> BaseRecord<'a, [u8], [u8], usize> {
         let original = &letter.original;
-        let place = format!("{}/{}/{}", self.dead, letter.partition, letter.offset.raw());
-        let replayed = Header::new(REPLAYED, place);
+        let replayed = replayed(&self.dead, letter);
         let all: Vec<&Header> = original.headers.iter().chain([&replayed]).collect();
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&original.topic, number);
         record.partition = Some(original.partition);
@@ -205,18 +202,21 @@ impl Sender {
 
     /// Nothing may have failed.
     fn none(&self, failures: Vec<Failure>, letters: &[Letter]) -> Result<(), LettersError> {
-        let Some((number, code)) = failures.iter().find(|(_, code)| !is_purge(*code)).or(failures.first())
-        else {
-            return Ok(());
-        };
-        if *code == RDKafkaErrorCode::MessageSizeTooLarge {
+        let Some((number, code)) = culprit(&failures) else { return Ok(()) };
+        let letter = letters.get(number);
+        if code == RDKafkaErrorCode::MessageSizeTooLarge {
             self.abort();
             // Small as it is, it was refused for the company that it was sent in.
-            let topic = letters.get(*number).map_or(self.dead.as_str(), |letter| &letter.original.topic);
+            let topic = letter.map_or(self.dead.as_str(), |letter| &letter.original.topic);
             let (topic, batch_bytes) = (topic.to_owned(), self.batch_bytes);
             return Err(LettersError::BatchTooLarge { topic, batch_bytes });
         }
-        let code = Some(*code).filter(|code| !is_purge(*code)).or_else(|| self.why_lost());
+        if let Some(letter) = letter.filter(|_| is_of_the_record(code)) {
+            self.abort();
+            let (topic, place) = (letter.original.topic.to_string(), place(&self.dead, letter));
+            return Err(LettersError::RefusedRecord { topic, place, code });
+        }
+        let code = Some(code).filter(|code| !is_purge(*code)).or_else(|| self.why_lost());
         Err(self.give_up(code))
     }
 
@@ -283,10 +283,12 @@ impl Sender {
     }
 }
 
-/// Bytes of key, value and headers as they are sent; at least those.
-fn wire_size(letter: &Letter) -> usize {
-    let original = &letter.original;
-    let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
-    let headers = original.headers.iter().map(|h| h.name.len() + bytes(&h.value));
-    bytes(&original.key) + bytes(&original.value) + headers.sum::<usize>()
+/// Says on the record where its letter is.
+fn replayed(dead: &str, letter: &Letter) -> Header {
+    Header::new(REPLAYED, place(dead, letter))
+}
+
+/// `TOPIC/PARTITION/OFFSET`.
+fn place(dead: &str, letter: &Letter) -> String {
+    format!("{dead}/{}/{}", letter.partition, letter.offset.raw())
 }

@@ -35,6 +35,7 @@ pub(super) fn survey(
     let mut survey = if replayed.is_empty() {
         first.survey()
     } else {
+        drop(first);
         let mut again = Tally::new(question, &replayed);
         let mut reader = source.read(&up_to(spans, question.selection.to), stop)?;
         while let Some(record) = reader.next()? {

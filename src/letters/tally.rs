@@ -1,17 +1,18 @@
-//! Counts letters: how many, of what, and what can become of them. Holds tallies and a few
-//! samples, however many letters there are. Pure.
+//! Counts letters: how many, of what, and what can become of them. Holds tallies and samples, of
+//! which there are only so many, however many letters there are. Pure.
 
 use std::collections::BTreeMap;
 
 use super::letter::Letter;
 use super::ranges::Ranges;
+use super::samples::{Collection, Samples};
 use super::selection::Selection;
 use super::targets::{Left, Targets};
 use crate::record::Offset;
 
 /// Pairs of topic and reason that are counted apart. Headers are written by others, so there may
 /// be any number; what is beyond is counted as [`MORE`].
-const MAX_ROWS: usize = 1000;
+pub(super) const MAX_ROWS: usize = 1000;
 const MORE: &str = "(more)";
 
 /// What was found.
@@ -23,8 +24,8 @@ pub struct Survey {
     pub partitions: i32,
     /// The chosen letters, counted.
     pub rows: BTreeMap<Row, Count>,
-    /// The newest ones of each reason, oldest first.
-    pub samples: BTreeMap<String, Vec<Sample>>,
+    /// Some of each reason.
+    pub samples: BTreeMap<String, Samples>,
     /// Records in the topic that are neither letters nor markers of ours.
     pub others: u64,
 }
@@ -49,19 +50,6 @@ pub struct Count {
     pub first: Option<i64>,
     /// And the last.
     pub last: Option<i64>,
-}
-
-/// One letter, to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// Without key, value and the headers' values, unless they were asked for.
-    pub letter: Letter,
-    /// Length of the key; `None`: null.
-    pub key_bytes: Option<usize>,
-    /// Length of the value; `None`: null.
-    pub value_bytes: Option<usize>,
-    /// Was it replayed?
-    pub replayed: bool,
 }
 
 /// Which letters were replayed, by partition.
@@ -101,8 +89,17 @@ impl Replayed {
 }
 
 impl Row {
-    pub(super) fn of(letter: &Letter) -> Self {
+    fn of(letter: &Letter) -> Self {
         Self { topic: letter.original.topic.to_string(), reason: letter.reason.clone() }
+    }
+
+    /// The row to count it by: its own, or, where there are [`MAX_ROWS`] others, that of all the rest.
+    pub(super) fn within<T>(rows: &BTreeMap<Self, T>, letter: &Letter) -> Self {
+        let own = Self::of(letter);
+        if rows.len() < MAX_ROWS || rows.contains_key(&own) {
+            return own;
+        }
+        Self { topic: MORE.to_owned(), reason: MORE.to_owned() }
     }
 }
 
@@ -153,11 +150,8 @@ impl Survey {
     }
 
     fn count(&mut self, letter: &Letter, left: Option<Left>) {
-        let mut at = Row::of(letter);
-        if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&at) {
-            at = Row { topic: MORE.to_owned(), reason: MORE.to_owned() };
-        }
-        self.rows.entry(at).or_default().add(letter, left);
+        let row = Row::within(&self.rows, letter);
+        self.rows.entry(row).or_default().add(letter, left);
     }
 }
 
@@ -172,21 +166,18 @@ pub(super) fn left(letter: &Letter, replayed: &Replayed, targets: Option<&Target
     }
 }
 
-/// Time of writing, and place: unlike any other letter's.
-type Age = (Option<i64>, i32, Offset);
-
 /// One counting.
 pub(super) struct Tally<'a> {
     question: &'a Question<'a>,
     replayed: &'a Replayed,
     survey: Survey,
-    /// By reason, then by age.
-    samples: BTreeMap<String, BTreeMap<Age, Sample>>,
+    samples: Collection,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(question: &'a Question<'a>, replayed: &'a Replayed) -> Self {
-        Self { question, replayed, survey: Survey::default(), samples: BTreeMap::new() }
+        let samples = Collection::new(question.samples, question.payload);
+        Self { question, replayed, survey: Survey::default(), samples }
     }
 
     pub(super) fn see(&mut self, letter: Letter) {
@@ -196,40 +187,11 @@ impl<'a> Tally<'a> {
         let left = left(&letter, self.replayed, self.question.targets);
         let replayed = left == Some(Left::Replayed);
         self.survey.count(&letter, left);
-        let known = self.samples.len() < MAX_ROWS || self.samples.contains_key(&letter.reason);
-        if self.question.samples == 0 || !known {
-            return;
-        }
-        let samples = self.samples.entry(letter.reason.clone()).or_default();
-        let at = (letter.written.0, letter.partition, letter.offset);
-        // Older than all that are kept.
-        if samples.len() >= self.question.samples && samples.keys().next().is_some_and(|oldest| at < *oldest)
-        {
-            return;
-        }
-        samples.insert(at, Sample::of(letter, self.question.payload, replayed));
-        if samples.len() > self.question.samples {
-            samples.pop_first();
-        }
+        self.samples.see(letter, replayed);
     }
 
     pub(super) fn survey(self) -> Survey {
-        let samples = self.samples.into_iter();
-        let samples = samples.map(|(reason, all)| (reason, all.into_values().collect())).collect();
-        Survey { samples, ..self.survey }
-    }
-}
-
-impl Sample {
-    fn of(mut letter: Letter, payload: bool, replayed: bool) -> Self {
-        let original = &mut letter.original;
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(Vec::len);
-        let (key_bytes, value_bytes) = (length(&original.key), length(&original.value));
-        if !payload {
-            (original.key, original.value) = (None, None);
-            original.headers.iter_mut().for_each(|header| header.value = None);
-        }
-        Self { letter, key_bytes, value_bytes, replayed }
+        Survey { samples: self.samples.finish(), ..self.survey }
     }
 }
 
@@ -292,27 +254,16 @@ mod tests {
 
     #[test]
     fn any_number_of_topics_in_headers_takes_so_much_memory_and_no_more() {
-        let letters = (0..3000).map(|i| letter(&format!("t{i}"), "text_empty", i));
-        let survey = tally(0, false, &Replayed::default(), letters.collect());
+        let letters: Vec<_> = (0..3000).map(|i| letter(&format!("t{i}"), "text_empty", i)).collect();
+        let mut sent: BTreeMap<Row, u64> = BTreeMap::new();
+        for letter in letters.iter().chain(&letters) {
+            *sent.entry(Row::within(&sent, letter)).or_default() += 1;
+        }
+        assert_eq!((sent.len(), sent.values().sum()), (MAX_ROWS + 1, 6000), "what a replay counts, too");
+        let survey = tally(0, false, &Replayed::default(), letters);
         assert_eq!(survey.rows.len(), MAX_ROWS + 1);
         let more = Row { topic: MORE.into(), reason: MORE.into() };
         assert_eq!(survey.rows[&more].letters, 2000);
         assert_eq!(survey.total().letters, 3000);
-    }
-
-    #[test]
-    fn the_newest_are_the_samples_whatever_order_they_come_in() {
-        let offsets = |survey: &Survey| -> Vec<i64> {
-            survey.samples["text_empty"].iter().map(|s| s.letter.offset.raw()).collect()
-        };
-        let shuffled = [5, 1, 9, 2, 8, 3, 7].map(|i| letter("a", "text_empty", i));
-        let survey = tally(3, false, &Replayed::default(), shuffled.to_vec());
-        assert_eq!(offsets(&survey), [7, 8, 9]);
-        let sample = &survey.samples["text_empty"][0];
-        assert_eq!((sample.key_bytes, sample.value_bytes), (Some(3), Some(6)));
-        assert!(!format!("{sample:?}").contains(&format!("{:?}", b"SECRET")), "not asked for");
-        assert_eq!(sample.letter.original.headers[0].name, b"name");
-        let survey = tally(1, true, &Replayed::default(), shuffled.to_vec());
-        assert_eq!(survey.samples["text_empty"][0].letter.original.value, Some(b"SECRET".to_vec()));
     }
 }

@@ -8,6 +8,7 @@ use super::letter::Letter;
 use super::time;
 use crate::config::Subscription;
 use crate::kafka::topic_limits::Limits;
+use crate::record::{Record, Timestamp};
 
 /// Why a chosen letter stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,8 @@ pub enum Left {
     NoPartition,
     /// The topic would delete it at once: it keeps records for less time than this one is old.
     TooOld(Duration),
+    /// The topic would refuse it for another reason: told in words.
+    Refused(String),
     /// The topic that it came from takes no record of its size any more.
     TooLarge,
 }
@@ -43,6 +46,7 @@ impl fmt::Display for Left {
                  `--timestamps renew` sends them as of now, `--timestamps keep` as they are",
                 time::spoken(*keeps)
             ),
+            Self::Refused(why) => write!(f, "that their topic would refuse: {why}"),
             Self::TooLarge => f.write_str("larger than their topic takes now: raise its max.message.bytes"),
         }
     }
@@ -54,7 +58,7 @@ pub enum Timestamps {
     /// They are kept; a record that its topic would delete for its age stays where it is.
     #[default]
     Safe,
-    /// They are kept, whatever the topic does then.
+    /// They are kept, whatever the topic does then. (What it refuses is not sent all the same.)
     Keep,
     /// The time of the replay stands instead.
     Renew,
@@ -109,17 +113,38 @@ impl<'a> Targets<'a> {
         if original.partition >= *partitions {
             return Some(Left::NoPartition);
         }
-        let keeps = self.limits.get(&*original.topic)?.keeps?;
-        let age = self.now.saturating_sub(original.timestamp.0?);
-        let doomed = u128::try_from(age).is_ok_and(|age| age >= keeps.as_millis());
-        (doomed && self.timestamps == Timestamps::Safe).then_some(Left::TooOld(keeps))
+        let limits = self.limits.get(&*original.topic)?;
+        refused(limits, original, self.timestamps, self.now)
+            .map(Left::Refused)
+            .or_else(|| doomed(limits, original.timestamp, self.timestamps, self.now).map(Left::TooOld))
     }
+}
+
+/// Why the topic would not take it; and what would help, if that is in our hands.
+fn refused(limits: &Limits, record: &Record, wish: Timestamps, now: i64) -> Option<String> {
+    let sent_with = |timestamp| limits.refusal(&record.topic, record, timestamp, now);
+    let renewed = Timestamp(None);
+    if wish == Timestamps::Renew {
+        return sent_with(renewed);
+    }
+    let why = sent_with(record.timestamp)?;
+    let help = if sent_with(renewed).is_none() { "; `--timestamps renew` sends it as of now" } else { "" };
+    Some(why + help)
+}
+
+/// For how long the topic keeps records, if this one is older.
+fn doomed(limits: &Limits, timestamp: Timestamp, wish: Timestamps, now: i64) -> Option<Duration> {
+    let keeps = limits.keeps?;
+    // 0 is written as the time of writing, like none.
+    let age = now.saturating_sub(timestamp.0.filter(|t| *t != 0)?);
+    let doomed = u128::try_from(age).is_ok_and(|age| age >= keeps.as_millis());
+    (doomed && wish == Timestamps::Safe).then_some(keeps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Offset, Record, Timestamp};
+    use crate::record::Offset;
 
     const DAY: i64 = 86_400_000;
 
@@ -175,8 +200,47 @@ mod tests {
         assert_eq!(refused(Some(keeps), Timestamps::Safe, Some(3 * DAY + 1)), None);
         assert_eq!(refused(Some(keeps), Timestamps::Safe, None), None, "it is written as of now");
         assert_eq!(refused(Some(keeps), Timestamps::Safe, Some(11 * DAY)), None, "from the future");
-        assert_eq!(refused(Some(keeps), Timestamps::Keep, Some(0)), None);
-        assert_eq!(refused(Some(keeps), Timestamps::Renew, Some(0)), None);
-        assert_eq!(refused(None, Timestamps::Safe, Some(0)), None);
+        assert_eq!(refused(Some(keeps), Timestamps::Safe, Some(0)), None, "as of now, too");
+        assert_eq!(refused(Some(keeps), Timestamps::Keep, Some(1)), None);
+        assert_eq!(refused(Some(keeps), Timestamps::Renew, Some(1)), None);
+        assert_eq!(refused(None, Timestamps::Safe, Some(1)), None);
+    }
+
+    #[test]
+    fn what_its_topic_would_refuse_stays_and_holds_nothing_else_up() {
+        let (input, cluster) = (["reviews".to_owned()], [("reviews".to_owned(), 1)].into());
+        let keyed = |timestamp| {
+            let mut keyed = letter("reviews", 0, timestamp);
+            keyed.original.key = Some(b"key".to_vec());
+            keyed
+        };
+        let refused = |limits: Limits, wish, letter: &Letter| {
+            let limits = [("reviews".to_owned(), limits)].into();
+            let targets = Targets::find(&input, &cluster).within(limits, wish, 10 * DAY);
+            targets.refuse(letter).map(|left| left.to_string()).unwrap_or_default()
+        };
+        let by_time = Limits { behind: Some(DAY), ahead: Some(DAY), ..Limits::default() };
+        for (at, which) in [(8 * DAY, "before"), (12 * DAY, "after")] {
+            for wish in [Timestamps::Safe, Timestamps::Keep] {
+                let why = refused(by_time, wish, &keyed(Some(at)));
+                assert!(why.starts_with("that their topic would refuse: "), "{why}");
+                assert!(why.contains(&format!("`message.timestamp.{which}.max.ms`")), "{why}");
+                assert!(why.ends_with("`--timestamps renew` sends it as of now"), "{why}");
+            }
+            assert_eq!(refused(by_time, Timestamps::Renew, &keyed(Some(at))), "");
+        }
+        for as_of_now in [None, Some(0), Some(10 * DAY)] {
+            assert_eq!(refused(by_time, Timestamps::Safe, &keyed(as_of_now)), "");
+        }
+        // Of what no time would help it says nothing of time.
+        let compacted = Limits { compacted: true, ..by_time };
+        for wish in [Timestamps::Safe, Timestamps::Keep, Timestamps::Renew] {
+            let why = refused(compacted, wish, &letter("reviews", 0, None));
+            assert!(why.ends_with("the record has no key, and topic `reviews` is compacted"), "{why}");
+        }
+        assert_eq!(refused(compacted, Timestamps::Safe, &keyed(None)), "");
+        // Refusal comes before deletion: `keep` would not help it.
+        let both = Limits { keeps: Some(Duration::from_secs(86_400)), ..by_time };
+        assert!(refused(both, Timestamps::Safe, &keyed(Some(8 * DAY))).contains("would refuse"));
     }
 }

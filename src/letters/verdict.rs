@@ -45,6 +45,30 @@ pub(super) fn refusal(code: RDKafkaErrorCode, dead: &str, id: &str) -> Option<Le
     }
 }
 
+/// The number that a record was sent with, and what became of it.
+pub(super) type Failure = (usize, RDKafkaErrorCode);
+
+/// The failure that the others came of.
+pub(super) fn culprit(failures: &[Failure]) -> Option<Failure> {
+    let came_of_another = |code| is_purge(code) || code == RDKafkaErrorCode::InvalidDifferentRecord;
+    let own = failures.iter().find(|(_, code)| !came_of_another(*code));
+    own.or(failures.first()).copied()
+}
+
+/// Is it this record that the broker will not have, whenever it is sent?
+pub(super) fn is_of_the_record(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(
+        code,
+        E::InvalidRecord
+            | E::InvalidTimestamp
+            | E::InvalidMessage
+            | E::UnsupportedForMessageFormat
+            | E::PolicyViolation
+            | E::Unknown
+    )
+}
+
 /// What became of records that were taken back with their transaction: it says nothing of why.
 pub(super) fn is_purge(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
@@ -62,6 +86,30 @@ mod tests {
         let refused = told(RDKafkaErrorCode::TopicAuthorizationFailed).unwrap_or_default();
         assert!(refused.contains("WRITE on `reviews.dead`") && refused.contains("`the.id`"), "{refused}");
         assert_eq!(told(RDKafkaErrorCode::MessageSizeTooLarge), None);
+    }
+
+    #[test]
+    fn the_record_that_was_refused_is_found_among_those_that_were_sent_with_it() {
+        use RDKafkaErrorCode as E;
+        let failures = [
+            (0, E::PurgeQueue),
+            (1, E::InvalidDifferentRecord),
+            (2, E::InvalidTimestamp),
+            (3, E::InvalidDifferentRecord),
+        ];
+        assert_eq!(culprit(&failures), Some((2, E::InvalidTimestamp)));
+        assert_eq!(culprit(&failures[..1]), Some((0, E::PurgeQueue)));
+        assert_eq!(culprit(&[]), None);
+        for (code, of_the_record) in [
+            (E::InvalidTimestamp, true),
+            (E::InvalidRecord, true),
+            (E::MessageTimedOut, false),
+            (E::PurgeQueue, false),
+            (E::NotEnoughReplicas, false),
+            (E::ProducerFenced, false),
+        ] {
+            assert_eq!(is_of_the_record(code), of_the_record, "{code:?}");
+        }
     }
 
     #[test]

@@ -59,4 +59,36 @@ impl Record {
             + bytes(&self.value)
             + self.headers.iter().map(|h| 48 + h.name.len() + bytes(&h.value)).sum::<usize>()
     }
+
+    /// Bytes of key, value and headers as they are sent, with these headers added; at least those.
+    pub fn wire_size<'a>(&'a self, added: impl IntoIterator<Item = &'a Header>) -> usize {
+        let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
+        // Each header with two lengths, of a byte or more: of 400,000 headers they are the larger part.
+        let headers = self.headers.iter().chain(added).map(|h| 2 + h.name.len() + bytes(&h.value));
+        bytes(&self.key) + bytes(&self.value) + headers.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_counts_the_frames_of_headers_and_the_headers_that_are_added() {
+        let record = |headers: Vec<Header>| Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: Offset::new(0),
+            key: Some(b"key".to_vec()),
+            value: None,
+            headers,
+            timestamp: Timestamp(None),
+        };
+        assert_eq!(record(vec![]).wire_size([]), 3);
+        let null = Header { name: b"n".to_vec(), value: None };
+        let added = Header::new("added", "1234");
+        assert_eq!(record(vec![null.clone()]).wire_size(&[added]), 3 + (2 + 1) + (2 + 5 + 4));
+        let many = record(vec![Header { name: vec![], value: None }; 400_000]);
+        assert_eq!(many.wire_size([]), 3 + 800_000);
+    }
 }

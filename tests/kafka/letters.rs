@@ -365,8 +365,12 @@ fn asked_to_stop_it_says_how_far_it_came_and_again_means_again() {
 fn what_cannot_go_back_stays_and_it_is_said_why() {
     crate::require_kafka!();
     let scene = Scene::without_topics(Cluster::shared(), "letters.stay");
-    // Small messages only; kept for two hours, by their own time.
-    let limits = [("max.message.bytes", "20000"), ("retention.ms", "7200000")];
+    // Small messages only; kept for two hours, by their own time, and refused when five hours old.
+    let limits = [
+        ("max.message.bytes", "20000"),
+        ("retention.ms", "7200000"),
+        ("message.timestamp.before.max.ms", "18000000"),
+    ];
     scene.client.create_topic(&scene.input(), 2, &limits);
     scene.client.create_topic(&scene.dead(), 1, &[]);
     scene.client.create_topic("letters.stay.foreign", 1, &[]);
@@ -381,6 +385,7 @@ fn what_cannot_go_back_stays_and_it_is_said_why() {
     };
     let large = Message { value: Some(noise(50_000)), ..record("") };
     let old = Message { timestamp: Some(now() - 3 * HOUR), ..record("old") };
+    let refused = Message { timestamp: Some(now() - 6 * HOUR), ..record("refused") };
     let mut cut = record("cut");
     cut.headers.push(("__squeezeflow.errors.cut.value_length".to_owned(), Some(b"100000".to_vec())));
     // Of another pipeline's dead letters, and a marker that came as a record: letters all the same.
@@ -399,6 +404,7 @@ fn what_cannot_go_back_stays_and_it_is_said_why() {
         of(&record("gone"), ("letters.stay.gone".to_owned(), 0, 7)),
         of(&nested, here(0)),
         of(&marker_like, here(0)),
+        of(&refused, here(0)),
         record("a note"),
     ];
     scene.client.produce(&scene.dead(), messages);
@@ -411,10 +417,11 @@ fn what_cannot_go_back_stays_and_it_is_said_why() {
         "1 from a topic that is not there, or that this user may not see: `letters.stay.gone`",
         "1 from a partition that its topic does not have any more: `letters.stay.in`",
         "1 older than their topic keeps records (2 hours)",
+        "1 that their topic would refuse: the record's timestamp is further back than topic `letters.stay.in`",
         "1 record in the topic is not a dead letter",
     ];
     let planned = run(&pipeline, "replay", &["--dry-run"]);
-    assert!(planned.out.contains("10 dead letters, of which 5 would be replayed"), "{planned:?}");
+    assert!(planned.out.contains("11 dead letters, of which 5 would be replayed"), "{planned:?}");
     let ended = run(&pipeline, "replay", &[]);
     for why in why {
         assert!(planned.out.contains(why) && ended.out.contains(why), "{why}\n{planned:?}\n{ended:?}");
@@ -429,11 +436,13 @@ fn what_cannot_go_back_stays_and_it_is_said_why() {
     assert!(back.iter().all(|(place, seen)| expected[place] == *seen), "{back:?}");
     assert_eq!(list(&pipeline, &[])["cut"], 1);
 
-    // The old one goes when it is told what to do about its time.
+    // The old ones go when it is told what to do about their time.
     let before = now();
-    assert_eq!(replay(&pipeline, &["--timestamps", "renew"]), 1);
+    assert_eq!(replay(&pipeline, &["--timestamps", "renew"]), 2);
     let back = came_back(&scene);
-    assert!(back["letters.stay.dead/0/4"].timestamp.unwrap() >= before);
+    for place in ["letters.stay.dead/0/4", "letters.stay.dead/0/10"] {
+        assert!(back[place].timestamp.unwrap() >= before, "{place}");
+    }
     assert_eq!(replay(&pipeline, &["--timestamps", "keep"]), 0);
 }
 

@@ -30,8 +30,17 @@ pub(super) fn survey(survey: &Survey, payload: bool) -> String {
         "counts": counts.collect::<Vec<_>>(),
     });
     if !survey.samples.is_empty() {
-        let samples = survey.samples.values().flatten().map(|s| sample(s, payload));
-        all["samples"] = samples.collect();
+        let samples = survey.samples.values().flat_map(|samples| &samples.newest);
+        all["samples"] = samples.map(|s| sample(s, payload)).collect();
+        let of = survey.samples.iter().map(|(reason, samples)| {
+            json!({
+                "reason": reason,
+                "letters": samples.letters,
+                "samples": samples.newest.len(),
+                "left_out": samples.left_out,
+            })
+        });
+        all["samples_of"] = of.collect();
     }
     visible::json(&format!("{all:#}")) + "\n"
 }
@@ -62,6 +71,7 @@ fn sample(sample: &Sample, payload: bool) -> Value {
     tell("key_bytes", sample.key_bytes.into());
     tell("value_bytes", sample.value_bytes.into());
     tell("headers", original.headers.iter().map(|h| header(h, payload)).collect());
+    tell("more_headers", sample.more_headers.into());
     if payload {
         put(&mut told, "key", original.key.as_deref());
         put(&mut told, "value", original.value.as_deref());

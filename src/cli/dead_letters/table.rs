@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::visible;
-use crate::letters::{Left, Report, Row, Sample, Survey, rfc3339};
+use crate::letters::{Left, Report, Row, Sample, Samples, Survey, rfc3339};
 
 /// Topics that one line names at most.
 const MAX_NAMED: usize = 5;
@@ -39,8 +39,13 @@ pub(super) fn survey(survey: &Survey, payload: bool) -> String {
         out = out + "\n" + &notes;
     }
     for (reason, samples) in &survey.samples {
-        let _ = write!(out, "\n{reason}, the newest {}:\n", samples.len());
-        samples.iter().for_each(|s| out += &sample(&survey.topic, s, payload));
+        let Samples { newest, letters, left_out } = samples;
+        let _ = write!(out, "\n{reason}, the newest {} of {letters}", newest.len());
+        if *left_out > 0 {
+            let _ = write!(out, " ({left_out} more would take too much memory)");
+        }
+        out += ":\n";
+        newest.iter().for_each(|s| out += &sample(&survey.topic, s, payload));
     }
     out
 }
@@ -103,8 +108,8 @@ fn left_behind(report: &Report, stay: &str) -> String {
         out = format!("\n{stay} where they are:\n{out}");
     }
     if report.limits_unknown {
-        out += "\nnot every topic tells how long it keeps records (this user may not DescribeConfigs): \
-                whether it would delete old ones at once was not looked at\n";
+        out += "\nnot every topic tells its settings (this user may not DescribeConfigs): whether it would \
+                refuse records, or delete old ones at once, was not looked at\n";
     }
     let others = others(&report.survey);
     if others.is_empty() { out } else { out + "\n" + &others }
@@ -148,7 +153,8 @@ fn sample(topic: &str, sample: &Sample, payload: bool) -> String {
             Some(value) => format!("{name}={}", visible::bytes(value)),
         }
     });
-    let headers: Vec<String> = headers.collect();
+    let more = Some(sample.more_headers).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+    let headers: Vec<String> = headers.chain(more).collect();
     line("headers", if headers.is_empty() { "none".to_owned() } else { headers.join(", ") });
     format!("  {topic}/{}/{}, {written}{flags}\n{out}", letter.partition, letter.offset.raw())
 }

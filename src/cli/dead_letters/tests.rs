@@ -52,7 +52,8 @@ fn hostile(payload: bool) -> Sample {
             timestamp: Timestamp(None),
         },
     };
-    Sample { letter, key_bytes: Some(10), value_bytes: Some(11), replayed: true }
+    let more_headers = if payload { 0 } else { 7 };
+    Sample { letter, key_bytes: Some(10), value_bytes: Some(11), more_headers, replayed: true }
 }
 
 #[test]
@@ -131,7 +132,8 @@ stay where they are:
 #[test]
 fn samples_show_payload_only_when_asked_and_never_command_the_terminal() {
     for payload in [false, true] {
-        let samples = [("invalid_json".to_owned(), vec![hostile(payload)])].into();
+        let samples = Samples { newest: vec![hostile(payload)], letters: 40, left_out: 4 };
+        let samples = [("invalid_json".to_owned(), samples)].into();
         let surveyed = Survey { samples, ..surveyed(&[("reviews", "invalid_json", count(1, &[]))]) };
         let (text, json) = (survey(&surveyed, payload), json::survey(&surveyed, payload));
         for shown in [&text, &json] {
@@ -142,6 +144,8 @@ fn samples_show_payload_only_when_asked_and_never_command_the_terminal() {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(text.contains("headers  trace\\u{1b}[2J"), "{text}");
+        assert!(text.contains("the newest 1 of 40 (4 more would take too much memory):\n"), "{text}");
+        assert_eq!(text.contains("/w==, and 7 more\n"), !payload, "{text}");
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let sample = &json["samples"][0];
         assert_eq!(sample["source"]["offset"], 12_345);
@@ -151,6 +155,11 @@ fn samples_show_payload_only_when_asked_and_never_command_the_terminal() {
         assert_eq!(sample["headers"][0]["name"], "trace\u{1b}[2J");
         assert_eq!(sample["headers"][1]["name_base64"], "/w==");
         assert_eq!(sample.get("value").is_some(), payload);
+        assert_eq!(sample["more_headers"], if payload { 0 } else { 7 });
+        let of = serde_json::json!([
+            { "reason": "invalid_json", "letters": 40, "samples": 1, "left_out": 4 }
+        ]);
+        assert_eq!(json["samples_of"], of);
         if payload {
             assert_eq!(sample["value"], "SECRET\n\u{9b}2J");
             assert_eq!(sample["headers"][0]["value_base64"], "U0VDUkVU/w==");

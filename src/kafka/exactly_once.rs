@@ -47,6 +47,9 @@ const ASK_PATIENCE: Duration = Duration::from_secs(2);
 const SENT_TWICE: Duration = Duration::from_millis(400);
 /// Renewals in a row without a commit in between before the worker gives up.
 const MOST_RENEWALS: u32 = 5;
+/// Aborts in a row before the worker gives up: an error that the brokers keep to themselves (a missing
+/// permission shows as nothing but purged writes) would go on for ever.
+const MOST_ABORTS: u32 = 60;
 /// For the first `init_transactions`.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -68,6 +71,8 @@ pub(super) struct Transactions {
     /// After an abort: not before then.
     again_at: Instant,
     renewals: u32,
+    /// In a row, without a commit in between, and not for a record's size.
+    aborts: u32,
     /// Of the assignment, as the transaction knows it.
     changes: u64,
     /// The end is near: nobody waits for a fuller transaction.
@@ -143,6 +148,7 @@ impl Transactions {
             doubt: false,
             again_at: Instant::now(),
             renewals: 0,
+            aborts: 0,
             changes: 0,
             closing: false,
         }
@@ -238,8 +244,12 @@ impl Worker {
                 Ok(()) => t.retained.mark_sent(),
                 Err(RDKafkaErrorCode::QueueFull) => break,
                 Err(code) => {
-                    tracing::debug!(%code, "a write was not taken into the transaction");
+                    tracing::warn!(%code, "a write was not taken into the transaction");
                     t.phase = Phase::Aborting(Instant::now());
+                    if let Refusal::ForGood(error) = self.publisher.refusal(write, code) {
+                        return Err(error);
+                    }
+                    t.aborts += 1;
                     break;
                 }
             }
@@ -267,6 +277,7 @@ impl Worker {
                 }
                 Refusal::ForNow if running => {
                     tracing::warn!(%code, "a write failed; its transaction is aborted and written again");
+                    t.aborts += 1;
                 }
                 // Purged by an abort, or its transaction is lost anyhow.
                 Refusal::ForNow => {}
@@ -339,6 +350,7 @@ impl Worker {
             Ok(()) => {
                 t.begun = None;
                 t.renewals = 0;
+                t.aborts = 0;
                 t.doubt |= self.publisher.has_doubts();
                 t.phase = if t.doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
                 let done = t.retained.committed();
@@ -364,11 +376,19 @@ impl Worker {
     fn abort(&mut self, t: &mut Transactions, since: Instant) -> Result<(), RunError> {
         match self.publisher.producer().abort_transaction(SLICE) {
             Ok(()) => {
-                let doubt = t.doubt || self.publisher.has_doubts();
                 t.begun = None;
                 t.again_at = Instant::now() + RETRY_AFTER;
                 t.retained.aborted(|ticket| self.assignment.holds(ticket));
-                t.phase = if doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
+                // Always: what was purged may have been written and not confirmed. The next writes
+                // would get the same sequence numbers, and the leader would take them for repetitions
+                // of aborted ones: confirmed, and lost. A new epoch begins its sequences anew.
+                t.phase = Phase::Renewing(Renewal::Make);
+                if t.aborts >= MOST_ABORTS {
+                    let detail = format!(
+                        "{MOST_ABORTS} transactions in a row were aborted; may this user write all of the pipeline's topics, and are their brokers well?"
+                    );
+                    return Err(RunError::ClientFatal { code: RDKafkaErrorCode::PurgeQueue, detail });
+                }
                 tracing::info!("a transaction was aborted; what is still ours is written again");
                 self.metrics.transaction("aborted");
                 Ok(())

@@ -18,6 +18,7 @@
 //! | `text/` | decode and tokenize |
 //! | `batch/` | which texts go into the model together |
 //! | `model/` | package, sessions, labels |
+//! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
@@ -36,6 +37,7 @@ pub mod join;
 pub mod kafka;
 pub mod letters;
 pub mod model;
+pub mod operators;
 pub mod pipeline;
 pub mod record;
 pub mod sequencer;

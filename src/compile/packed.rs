@@ -12,6 +12,8 @@
 //! token of each text only. In int8 the inputs of the products are bytes with scales that calibration has fixed
 //! (`calibrate`), so that no number depends on what else is in the batch.
 
+use std::collections::BTreeMap;
+
 use super::calibrate::Calibration;
 use super::checkpoint::{Checkpoint, Grouped};
 use super::config::{Head, LAYER_NORM_EPS, SqueezeBertConfig};
@@ -21,7 +23,7 @@ use super::quantise::{self, Scale};
 use crate::operators;
 
 /// Of the products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Arithmetic<'a> {
     /// In floats.
     Float,
@@ -76,6 +78,10 @@ struct Writer<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a SqueezeBertConfig,
     arithmetic: Arithmetic<'a>,
+    /// The zero points that the graph holds already.
+    zeros: BTreeMap<u8, String>,
+    /// The offsets without the last.
+    starts: Option<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -85,7 +91,8 @@ impl<'a> Writer<'a> {
         if matches!(arithmetic, Arithmetic::Bytes(_)) {
             g.import("com.microsoft", 1);
         }
-        Self { g, checkpoint, config: &checkpoint.config, arithmetic }
+        let (zeros, starts) = (BTreeMap::new(), None);
+        Self { g, checkpoint, config: &checkpoint.config, arithmetic, zeros, starts }
     }
 
     fn write(mut self) -> Result<Vec<u8>, CompileError> {
@@ -362,11 +369,7 @@ impl<'a> Writer<'a> {
             let matrix = self.g.initializer_i8(&stored, &shape, &matrix);
             let factors = self.g.initializer_f32(&format!("{stored}.scale"), &[outputs], &factors);
             let factor = self.g.scalar(scale.factor);
-            let zero = format!("byte_{}", scale.zero);
-            let zero = match self.g.has(&zero) {
-                true => zero,
-                false => self.g.initializer_u8(&zero, &[], &[scale.zero]),
-            };
+            let zero = self.zero(scale.zero);
             let inputs = [slice.as_str(), &matrix, &factor, &factors, &zero];
             parts.extend(self.g.nodes("MatMulIntegerToFloat", "com.microsoft", &inputs, 1, &[]));
         }
@@ -426,12 +429,23 @@ impl<'a> Writer<'a> {
 
     /// The row of each text's first token.
     fn first_rows(&mut self, value: &str) -> String {
-        let starts = "starts";
-        if !self.g.has(starts) {
-            let (from, to) = (self.g.ints(&[0]), self.g.ints(&[-1]));
-            self.g.node("Slice", "", &[OFFSETS, &from, &to], &[starts], &[]);
-        }
-        self.g.op("Gather", &[value, starts], &[])
+        let starts = match self.starts.take() {
+            Some(starts) => starts,
+            None => {
+                let (from, to) = (self.g.ints(&[0]), self.g.ints(&[-1]));
+                self.g.op("Slice", &[OFFSETS, &from, &to], &[])
+            }
+        };
+        let rows = self.g.op("Gather", &[value, &starts], &[]);
+        self.starts = Some(starts);
+        rows
+    }
+
+    /// A byte, stored once.
+    fn zero(&mut self, byte: u8) -> String {
+        let g = &mut self.g;
+        let store = || g.initializer_u8(&format!("byte_{byte}"), &[], &[byte]);
+        self.zeros.entry(byte).or_insert_with(store).clone()
     }
 
     fn split(&mut self, value: &str, count: usize) -> Vec<String> {

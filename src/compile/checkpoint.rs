@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use half::f16;
+
 use super::config::{Head, SqueezeBertConfig};
 use super::error::CheckpointError;
 use super::weights::{Tensor, Weights};
@@ -16,6 +18,7 @@ pub struct Checkpoint {
     weights: Weights,
     /// What stands before the encoder's tensors: nothing, or `transformer.` where there is a head.
     prefix: &'static str,
+    round: bool,
 }
 
 /// A 1×1 convolution in groups, or a dense layer (one group), taken apart for products `x · W`.
@@ -60,13 +63,28 @@ impl Checkpoint {
             true => "transformer.",
             false => "",
         };
-        Ok(Self { dir: dir.to_owned(), config, weights, prefix })
+        Ok(Self { dir: dir.to_owned(), config, weights, prefix, round: false })
+    }
+
+    /// From now on matrices and tables are rounded to fp16 (biases and layer norms are not): what is
+    /// made of them can be stored in half the space. Past what fp16 holds they stay as they are.
+    pub fn round_to_f16(&mut self) {
+        self.round = true;
     }
 
     /// A tensor by the name that `SqueezeBertModel` has for it (without `transformer.`, whatever the
     /// checkpoint writes), or by that of a head's (`classifier.weight`).
     pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
-        self.weights.tensor(&self.stored_name(name))
+        let mut tensor = self.weights.tensor(&self.stored_name(name))?;
+        if self.round && name.ends_with(".weight") && !name.to_ascii_lowercase().contains("layernorm") {
+            for x in &mut tensor.data {
+                let rounded = f16::from_f32(*x);
+                if rounded.is_finite() {
+                    *x = rounded.to_f32();
+                }
+            }
+        }
+        Ok(tensor)
     }
 
     /// The same, and it has this shape.

@@ -151,6 +151,30 @@ impl GraphBuilder {
         self.cast(&stored, Element::F32)
     }
 
+    /// fp32 numbers, stored as fp16 where that loses nothing. The value that is returned is fp32.
+    pub fn weights(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
+        match fits_f16(data) {
+            true => self.initializer_stored_as_f16(name, shape, data),
+            false => self.initializer_f32(name, shape, data),
+        }
+    }
+
+    /// Rows of a stored table, by their numbers: cast after they are picked, so that a table which is
+    /// stored as fp16 stays so in memory. The value that is returned is fp32.
+    pub fn rows(&mut self, name: &str, shape: &[usize], data: &[f32], ids: &str) -> String {
+        match fits_f16(data) {
+            true => {
+                let table = self.initializer_f16(name, shape, data);
+                let rows = self.op("Gather", &[&table, ids], &[]);
+                self.cast(&rows, Element::F32)
+            }
+            false => {
+                let table = self.initializer_f32(name, shape, data);
+                self.op("Gather", &[&table, ids], &[])
+            }
+        }
+    }
+
     /// Stored signed bytes.
     pub fn initializer_i8(&mut self, name: &str, shape: &[usize], data: &[i8]) -> String {
         let bytes = data.iter().map(|x| x.cast_unsigned()).collect();
@@ -295,6 +319,11 @@ impl GraphBuilder {
     fn fail(&mut self, error: GraphError) {
         self.failed.get_or_insert(error);
     }
+}
+
+/// All of them are fp16 numbers already.
+fn fits_f16(data: &[f32]) -> bool {
+    data.iter().all(|x| f16::from_f32(*x).to_f32() == *x)
 }
 
 /// Sizes of real tensors are far below the limit.

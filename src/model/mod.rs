@@ -7,6 +7,7 @@
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
 //! | `session` | one session: padding, running, checking |
+//! | `probe` | any graph with all its outputs, for comparing graphs |
 //! | `tasks/` | what raw outputs mean |
 
 mod error;
@@ -16,6 +17,7 @@ mod load;
 mod manifest;
 mod onnx;
 mod package;
+mod probe;
 mod proto;
 mod providers;
 mod runtime;
@@ -30,6 +32,7 @@ pub use load::load;
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};
+pub use probe::{Answer, Probe, ProbeError, Rewriting};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
 

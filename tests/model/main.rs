@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod checkpoints;
+mod compile;
 mod golden;
 mod packages;
 mod runtime;

@@ -18,6 +18,7 @@
 //! | `text/` | decode and tokenize |
 //! | `batch/` | which texts go into the model together |
 //! | `model/` | package, sessions, labels |
+//! | `compile/` | checkpoint to graph |
 //! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
@@ -28,6 +29,7 @@
 pub mod admin;
 pub mod batch;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod enrich;

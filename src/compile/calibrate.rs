@@ -4,10 +4,16 @@
 //! to the extremes: the ends are chosen so that the mean squared error of rounding and clipping is least.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
+use super::error::CompileError;
+use super::packed;
 use super::quantise::Scale;
+use crate::model::{Probe, ProbeError, Rewriting};
+use crate::text::Tokens;
 
 /// Ranges of all values that int8 quantises, by name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,7 +24,7 @@ pub struct Calibration {
 }
 
 /// A calibration that does not belong to the checkpoint, or that cannot be made.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     /// The graph wants a value that it does not have.
     #[error("the calibration knows no {0}: it was made for another checkpoint; make it anew")]
@@ -31,10 +37,45 @@ pub enum CalibrationError {
     NoTexts,
     /// The graph cannot be run.
     #[error("the fp32 graph could not be run for calibration: {0}")]
-    Run(String),
+    Run(#[from] ProbeError),
 }
 
+/// Texts at once: what all layers give for them is in memory.
+const BATCH: usize = 8;
+
 impl Calibration {
+    /// Runs the texts through the fp32 graph, twice. A few hundred that are like those to come will do.
+    /// `library` is ONNX Runtime's, as `model.library` in a pipeline; `progress` gets the number of texts just
+    /// done, and each text counts twice.
+    pub fn of(
+        checkpoint: &Checkpoint,
+        texts: &[Tokens],
+        library: Option<&Path>,
+        progress: &dyn Fn(usize),
+    ) -> Result<Self, CompileError> {
+        let graph = packed::build(checkpoint, packed::Arithmetic::Observed)?;
+        let mut probe = Probe::new(&graph, Rewriting::All, library).map_err(CalibrationError::from)?;
+        let names: Vec<String> = probe.outputs().map(str::to_owned).collect();
+        let mut collector = Collector::default();
+        for pass in 0..2 {
+            if pass == 1 {
+                collector.second_pass();
+            }
+            for batch in texts.chunks(BATCH) {
+                let batch: Vec<&Tokens> = batch.iter().collect();
+                for answer in probe.run(&batch, 0).map_err(CalibrationError::from)? {
+                    for (name, values) in names.iter().zip(&answer) {
+                        if let Some(point) = name.strip_prefix(packed::OBSERVED) {
+                            collector.add(point, values);
+                        }
+                    }
+                }
+                progress(batch.len());
+            }
+        }
+        Ok(collector.finish()?)
+    }
+
     /// How the value of this name becomes bytes.
     pub(super) fn scale(&self, name: &str) -> Result<Scale, CalibrationError> {
         let [low, high] = *self.ranges.get(name).ok_or_else(|| CalibrationError::Unknown(name.to_owned()))?;
@@ -60,7 +101,7 @@ struct Seen {
 
 /// Collects values: everything once, then [`Collector::second_pass`], then everything once more.
 #[derive(Debug, Default)]
-pub(super) struct Collector {
+struct Collector {
     seen: BTreeMap<String, Seen>,
     counting: bool,
 }
@@ -173,9 +214,9 @@ mod tests {
 
     #[test]
     fn what_does_not_belong_is_refused() {
-        assert_eq!(Collector::default().finish(), Err(CalibrationError::NoTexts));
+        assert!(matches!(Collector::default().finish(), Err(CalibrationError::NoTexts)));
         let calibration = Calibration { ranges: [("a".to_owned(), [-1.0, f32::NAN])].into() };
-        assert_eq!(calibration.scale("b"), Err(CalibrationError::Unknown("b".into())));
-        assert_eq!(calibration.scale("a"), Err(CalibrationError::NotFinite("a".into())));
+        assert!(matches!(calibration.scale("b"), Err(CalibrationError::Unknown(name)) if name == "b"));
+        assert!(matches!(calibration.scale("a"), Err(CalibrationError::NotFinite(name)) if name == "a"));
     }
 }

@@ -22,15 +22,15 @@ use super::graph::{Attribute, Dim, Element, GraphBuilder};
 use super::quantise::{self, Scale};
 use crate::operators;
 
-/// Of the products.
+/// What the products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Arithmetic<'a> {
-    /// In floats.
-    Float,
-    /// In floats, and what would be quantised is given out as well.
+pub enum Arithmetic<'a> {
+    /// fp32 throughout.
+    F32,
+    /// fp32, and every value that int8 would quantise is a further output, by its name.
     Observed,
-    /// In bytes, with the scales of a calibration.
-    Bytes(&'a Calibration),
+    /// int8, with the scales of a calibration.
+    Int8(&'a Calibration),
 }
 
 /// The graph's inputs, by name.
@@ -42,19 +42,9 @@ pub const TYPES: &str = "types";
 /// Where each text begins, and the end of the last.
 pub const OFFSETS: &str = "offsets";
 
-/// The packed graph in fp32.
-pub fn float(checkpoint: &Checkpoint) -> Result<Vec<u8>, CompileError> {
-    Writer::new(checkpoint, Arithmetic::Float).write()
-}
-
-/// The same, with every value that int8 quantises as a further output, by its name.
-pub(super) fn observed(checkpoint: &Checkpoint) -> Result<Vec<u8>, CompileError> {
-    Writer::new(checkpoint, Arithmetic::Observed).write()
-}
-
-/// The packed graph in int8.
-pub fn bytes(checkpoint: &Checkpoint, calibration: &Calibration) -> Result<Vec<u8>, CompileError> {
-    Writer::new(checkpoint, Arithmetic::Bytes(calibration)).write()
+/// The packed graph.
+pub fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic<'_>) -> Result<Vec<u8>, CompileError> {
+    Writer::new(checkpoint, arithmetic).write()
 }
 
 /// A matrix `[rows, width]` on its way to a product: whole, or its groups of columns apart.
@@ -82,17 +72,19 @@ struct Writer<'a> {
     zeros: BTreeMap<u8, String>,
     /// The offsets without the last.
     starts: Option<String>,
+    /// From the attention of a classifier's last layer on, there is one row a text.
+    first_only: bool,
 }
 
 impl<'a> Writer<'a> {
     fn new(checkpoint: &'a Checkpoint, arithmetic: Arithmetic<'a>) -> Self {
         let mut g = GraphBuilder::new("squeezebert-packed");
         g.import(operators::DOMAIN, operators::VERSION);
-        if matches!(arithmetic, Arithmetic::Bytes(_)) {
+        if matches!(arithmetic, Arithmetic::Int8(_)) {
             g.import("com.microsoft", 1);
         }
         let (zeros, starts) = (BTreeMap::new(), None);
-        Self { g, checkpoint, config: &checkpoint.config, arithmetic, zeros, starts }
+        Self { g, checkpoint, config: &checkpoint.config, arithmetic, zeros, starts, first_only: false }
     }
 
     fn write(mut self) -> Result<Vec<u8>, CompileError> {
@@ -100,8 +92,8 @@ impl<'a> Writer<'a> {
         let (mut x, mut residual) = self.embeddings()?;
         for layer in 0..config.layers {
             let last = layer + 1 == config.layers;
-            let first_only = last && config.head == Head::SequenceClassification;
-            (x, residual) = self.layer(layer, &x, residual, first_only)?;
+            self.first_only = last && config.head == Head::SequenceClassification;
+            (x, residual) = self.layer(layer, &x, residual)?;
         }
         let [hidden] = &residual.0[..] else { unreachable!("the last layer's result is whole") };
         self.head(hidden)?;
@@ -132,28 +124,24 @@ impl<'a> Writer<'a> {
             ("token_type", config.types, TYPES),
         ] {
             let name = format!("embeddings.{table}_embeddings.weight");
-            let shape = [rows, config.hidden];
-            let data = self.checkpoint.shaped(&name, &shape)?;
-            if rows == 1 && by == TYPES {
-                bias = data;
-                continue;
+            let data = self.checkpoint.shaped(&name, &[rows, config.hidden])?;
+            match by == TYPES && rows == 1 {
+                true => bias = data,
+                false => terms.push(vec![self.rows(&name, &[rows, config.hidden], &data, by)]),
             }
-            // Half the memory; the rows that are gathered become floats again.
-            let found = match self.arithmetic {
-                Arithmetic::Bytes(_) => {
-                    let stored = self.g.initializer_f16(&name, &shape, &data);
-                    let rows = self.g.op("Gather", &[&stored, by], &[]);
-                    self.g.cast(&rows, Element::F32)
-                }
-                _ => {
-                    let stored = self.g.initializer_f32(&name, &shape, &data);
-                    self.g.op("Gather", &[&stored, by], &[])
-                }
-            };
-            terms.push(vec![found]);
         }
         let slices = Some(self.attention_slices());
         self.add_norm("embeddings.LayerNorm", "embeddings", config.embeddings_eps, terms, bias, slices)
+    }
+
+    /// Rows of a table. In int8 it is stored in half precision.
+    fn rows(&mut self, name: &str, shape: &[usize], data: &[f32], by: &str) -> String {
+        if !matches!(self.arithmetic, Arithmetic::Int8(_)) {
+            return self.g.rows(name, shape, data, by);
+        }
+        let stored = self.g.initializer_f16(name, shape, data);
+        let rows = self.g.op("Gather", &[&stored, by], &[]);
+        self.g.cast(&rows, Element::F32)
     }
 
     fn layer(
@@ -161,16 +149,15 @@ impl<'a> Writer<'a> {
         layer: usize,
         x: &Operand,
         residual: Residual,
-        first_only: bool,
     ) -> Result<(Operand, Residual), CompileError> {
         let config = self.config;
         let (hidden, inner, groups) = (config.hidden, config.intermediate, config.groups);
         let name = |part: &str| format!("encoder.layers.{layer}.{part}");
-        let residual = match first_only {
+        let residual = match self.first_only {
             true => Residual(residual.0.iter().map(|part| self.first_rows(part)).collect()),
             false => residual,
         };
-        let (context, value_bias) = self.attention(layer, x, first_only)?;
+        let (context, value_bias) = self.attention(layer, x)?;
 
         let mut post = self.grouped(&name("post_attention.conv1d"), groups.post_attention, hidden, hidden)?;
         // The weights of a softmax sum to 1: a bias of the values passes through attention as it is.
@@ -205,12 +192,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The context, and the bias of the values, which is not in it yet.
-    fn attention(
-        &mut self,
-        layer: usize,
-        x: &Operand,
-        first_only: bool,
-    ) -> Result<(Operand, Vec<f32>), CompileError> {
+    fn attention(&mut self, layer: usize, x: &Operand) -> Result<(Operand, Vec<f32>), CompileError> {
         let config = self.config;
         let (hidden, groups) = (config.hidden, config.groups);
         let name = |part: &str| format!("encoder.layers.{layer}.attention.{part}");
@@ -220,7 +202,7 @@ impl<'a> Writer<'a> {
         let value = self.grouped(&name("value"), groups.v, hidden, hidden)?;
         let (query_bias, value_bias) = (query.bias.clone(), value.bias.clone());
 
-        let asking = match first_only {
+        let asking = match self.first_only {
             true => Some(Operand {
                 slices: x.slices.iter().map(|slice| self.first_rows(slice)).collect(),
                 scales: x.scales.clone(),
@@ -261,11 +243,12 @@ impl<'a> Writer<'a> {
 
         let point = format!("layer{layer}.context");
         let scale = self.scale(&point)?;
-        let [queries, keys, values] = places.map(|place| Attribute::Ints(place.into_iter().map(int).collect()));
+        let [queries, keys, values] =
+            places.map(|place| Attribute::Ints(place.into_iter().map(int).collect()));
         let mut attributes = vec![
             ("heads", Attribute::Int(int(config.heads))),
             ("width", Attribute::Int(int(config.head_width()))),
-            ("first", Attribute::Int(first_only.into())),
+            ("first", Attribute::Int(self.first_only.into())),
             ("queries", queries),
             ("keys", keys),
             ("values", values),
@@ -352,7 +335,7 @@ impl<'a> Writer<'a> {
     fn product(&mut self, name: &str, x: &Operand, weights: Grouped) -> Product {
         let count = weights.weights.len();
         let (slices, scales) = match (x.slices.len(), &x.slices[..]) {
-            (1, [whole]) if count > 1 => (self.split(whole, count), vec![x.scales[0]; count]),
+            (1, [whole]) if count > 1 => (self.split(whole, count, weights.inputs), vec![x.scales[0]; count]),
             _ => (x.slices.clone(), x.scales.clone()),
         };
         let (inputs, outputs) = (weights.inputs, weights.outputs);
@@ -411,8 +394,7 @@ impl<'a> Writer<'a> {
     fn dense(&mut self, x: &str, name: &str, outputs: usize) -> Result<String, CompileError> {
         let layer = self.grouped(name, 1, self.config.hidden, outputs)?;
         let shape = [layer.inputs, layer.outputs];
-        let weight =
-            self.g.initializer_f32(&format!("{name}.weight"), &shape, &layer.weights.concat());
+        let weight = self.g.initializer_f32(&format!("{name}.weight"), &shape, &layer.weights.concat());
         let bias = self.g.initializer_f32(&format!("{name}.bias"), &[outputs], &layer.bias);
         Ok(self.g.op("Gemm", &[x, &weight, &bias], &[]))
     }
@@ -448,8 +430,11 @@ impl<'a> Writer<'a> {
         self.zeros.entry(byte).or_insert_with(store).clone()
     }
 
-    fn split(&mut self, value: &str, count: usize) -> Vec<String> {
-        self.g.nodes("Split", "", &[value], count, &[("axis", Attribute::Int(1))])
+    /// With the sizes: ONNX Runtime takes two Splits of one value for the same node if only the number of their
+    /// outputs tells them apart.
+    fn split(&mut self, value: &str, count: usize, width: usize) -> Vec<String> {
+        let sizes = self.g.ints(&vec![int(width); count]);
+        self.g.nodes("Split", "", &[value, &sizes], count, &[("axis", Attribute::Int(1))])
     }
 
     fn concat(&mut self, parts: &[String]) -> String {
@@ -465,14 +450,15 @@ impl<'a> Writer<'a> {
     /// How this value becomes bytes; `None` in floats.
     fn scale(&self, point: &str) -> Result<Option<Scale>, CompileError> {
         match self.arithmetic {
-            Arithmetic::Bytes(calibration) => Ok(Some(calibration.scale(point)?)),
+            Arithmetic::Int8(calibration) => Ok(Some(calibration.scale(point)?)),
             _ => Ok(None),
         }
     }
 
     fn observe(&mut self, point: &str, width: usize) {
         if self.arithmetic == Arithmetic::Observed {
-            let dims = [Dim::Named("rows"), Dim::Fixed(width)];
+            let rows = if self.first_only { "texts" } else { "tokens" };
+            let dims = [Dim::Named(rows), Dim::Fixed(width)];
             self.g.output(&format!("{OBSERVED}{point}"), point, Element::F32, &dims);
         }
     }
@@ -511,7 +497,9 @@ fn side_by_side<const N: usize>(layers: [Grouped; N]) -> Grouped {
 /// Adds `x · W` to the bias.
 fn add_product(layer: &mut Grouped, x: &[f32]) {
     let Grouped { inputs, outputs, weights, bias } = layer;
-    for ((matrix, x), bias) in weights.iter().zip(x.chunks_exact(*inputs)).zip(bias.chunks_exact_mut(*outputs)) {
+    for ((matrix, x), bias) in
+        weights.iter().zip(x.chunks_exact(*inputs)).zip(bias.chunks_exact_mut(*outputs))
+    {
         for (column, bias) in bias.iter_mut().enumerate() {
             let products = x.iter().zip(matrix.iter().skip(column).step_by(*outputs));
             let sum: f64 = products.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();

@@ -6,16 +6,19 @@
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
-//! | `session` | one session: padding, running, checking |
+//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
+//! | `probe` | any graph with all its outputs, for comparing graphs |
 //! | `tasks/` | what raw outputs mean |
 
 mod error;
+mod feed;
 mod hashing;
 mod labels;
 mod load;
 mod manifest;
 mod onnx;
 mod package;
+mod probe;
 mod proto;
 mod providers;
 mod runtime;
@@ -25,11 +28,13 @@ pub mod tasks;
 use std::sync::Arc;
 
 pub use error::{InferError, ModelError, PackageError};
+pub use feed::Layout;
 pub use labels::LabelsError;
 pub use load::load;
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};
+pub use probe::{Answer, Probe, ProbeError, Rewriting};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
 

@@ -90,6 +90,7 @@ mod tests {
     use opentelemetry::trace::SpanContext;
 
     use super::*;
+    use crate::model::Layout;
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
@@ -119,7 +120,7 @@ mod tests {
     fn start(max_age: Duration) -> (mpsc::Sender<Tracked<Reading>>, mpsc::Sender<Slot>) {
         let (readings_in, readings) = mpsc::channel(100);
         let (slots_in, slots) = mpsc::channel(4);
-        let limits = Limits { max_tokens: 100, max_size: 4, max_age };
+        let limits = Limits { max_tokens: 100, max_size: 4, max_age, layout: Layout::Padded };
         tokio::spawn(Batcher { readings, slots, limits, capacity: 100 }.run());
         (readings_in, slots_in)
     }

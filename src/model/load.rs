@@ -1,6 +1,7 @@
 //! Package, library and provider to warm sessions. The provider is chosen once, for all sessions.
 
 use std::iter;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use ort::environment::Environment;
@@ -8,7 +9,8 @@ use ort::environment::Environment;
 use super::package::Package;
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
-use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
+use super::weights::SharedWeights;
+use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Receipt, runtime};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider};
 use crate::text::{TextTokenizer, Tokens};
@@ -19,12 +21,19 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     let package = Arc::new(Package::open(&settings.path)?);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
-    let loader = Loader {
+    let mut loader = Loader {
         environment: runtime::environment(settings.library.as_deref())?,
         settings,
         package: &package,
         warm_up,
+        weights: None,
     };
+    if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
+        // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
+        let file = package.model_file.clone();
+        let weights = SharedWeights::read(&file);
+        loader.weights = Some(weights.map_err(|source| PackageError::Onnx { file, source })?);
+    }
 
     let (provider, first) = loader.first()?;
     let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
@@ -68,6 +77,8 @@ struct Loader<'a> {
     settings: &'a settings::Model,
     package: &'a Package,
     warm_up: Vec<Tokens>,
+    /// `None`: each session has its own.
+    weights: Option<SharedWeights>,
 }
 
 impl<'a> Loader<'a> {
@@ -100,6 +111,9 @@ impl<'a> Loader<'a> {
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
         let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
             .map_err(failed)?;
+        if let Some(weights) = &self.weights {
+            builder = weights.supply(builder).map_err(failed)?;
+        }
         let session = builder.commit_from_file(&self.package.model_file).map_err(failed)?;
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {

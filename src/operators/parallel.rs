@@ -51,7 +51,9 @@ pub(super) fn texts(offsets: &[usize], threads: usize) -> Vec<std::ops::Range<us
     let (mut ranges, mut first) = (Vec::new(), 0);
     while first < count {
         let begin = offsets[first];
-        let end = (first + 1..count).find(|&end| offsets[end] >= begin.saturating_add(most)).unwrap_or(count);
+        let full = (first + 1..count).find(|&end| offsets[end] >= begin.saturating_add(most));
+        // Texts without a token at the end are not worth a range of their own.
+        let end = full.filter(|&end| offsets[end] < tokens).unwrap_or(count);
         ranges.push(first..end);
         first = end;
     }

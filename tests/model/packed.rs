@@ -150,6 +150,9 @@ fn sessions_of_a_packed_package_share_weights_and_answer_alike() {
         let mut settings = on_cpu(dir.path());
         settings.sessions = NonZeroUsize::new(3).unwrap();
         let mut loaded = load(&settings).unwrap();
+        // And one of several threads, which split the operators' work.
+        (settings.sessions, settings.threads) = (NonZeroUsize::MIN, NonZeroUsize::new(3).unwrap());
+        loaded.sessions.extend(load(&settings).unwrap().sessions);
         assert_eq!(loaded.package.layout, Layout::Packed);
         assert_eq!((loaded.receipt.precision.as_str(), loaded.receipt.batch_invariant), (precision, true));
 

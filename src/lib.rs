@@ -19,6 +19,7 @@
 //! | `batch/` | which texts go into the model together |
 //! | `model/` | package, sessions, labels |
 //! | `compile/` | checkpoint to graph |
+//! | `evaluate/` | how good a package is on labelled texts |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
@@ -32,6 +33,7 @@ pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod enrich;
+pub mod evaluate;
 pub mod fate;
 pub mod golden;
 pub mod join;

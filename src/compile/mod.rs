@@ -5,18 +5,25 @@
 //! | `checkpoint` | a folder, read: `config` is what it says of itself, `weights` the file of tensors |
 //! | `reference` | the graph as transformers writes it: what all others are held against |
 //! | `portable` | a padded graph of standard operators, for any runtime |
+//! | `build` | all of it: graph, `verify`, evaluation, and the `package` that is written |
 //! | `graph` | builds ONNX models; `proto` is the messages that it writes |
 
+mod build;
 mod checkpoint;
 mod config;
 mod error;
 pub mod graph;
+mod package;
 pub mod portable;
 mod proto;
 pub mod reference;
+mod verify;
 mod weights;
 
+pub use build::{Built, Layout, Plan, Precision, Progress, Target, Texts, build};
 pub use checkpoint::{Checkpoint, Grouped, Norm};
 pub use config::{Groups, Head, LAYER_NORM_EPS, SqueezeBertConfig};
-pub use error::{CheckpointError, CompileError};
+pub use error::{BuildError, CheckpointError, CompileError, ConfigError};
+pub use package::Manifest;
+pub use verify::Verification;
 pub use weights::Tensor;

@@ -1,6 +1,9 @@
 //! Package, library and provider to warm sessions. The provider is chosen once, for all sessions.
 
+use std::collections::BTreeMap;
 use std::iter;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
@@ -10,7 +13,7 @@ use super::providers::{self, Attempt};
 use super::session::OrtSession;
 use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
 use crate::config::settings;
-use crate::config::settings::{LongText, Provider};
+use crate::config::settings::{LongText, Provider, ProviderKind};
 use crate::text::{TextTokenizer, Tokens};
 
 /// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
@@ -43,6 +46,20 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
         batch_invariant: package.batch_invariant,
     };
     Ok(Loaded { package, sessions, receipt })
+}
+
+/// Settings for a package on the CPU, with all else as it is by itself: what verbs want that load a
+/// package without a pipeline.
+pub fn on_cpu(dir: &Path, library: Option<PathBuf>, sessions: NonZeroUsize) -> settings::Model {
+    settings::Model {
+        path: dir.to_owned(),
+        provider: Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() },
+        fallback: Vec::new(),
+        sessions,
+        threads: NonZeroUsize::MIN,
+        library,
+        max_length: None,
+    }
 }
 
 /// A plain text, and the longest sequence there can be: what the package says it takes, it takes.

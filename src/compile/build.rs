@@ -1,0 +1,292 @@
+//! `squeezeflow model build`: checkpoint → graph → verified → package. All is made in a folder beside
+//! the one that was asked for, which takes its name only when everything was found right.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::Checkpoint;
+use super::config::Head;
+use super::error::{BuildError, CompileError};
+use super::package::{Draft, Manifest, Scratch};
+use super::portable::{self, Arithmetic};
+use super::reference;
+use super::verify::{self, Verification};
+use crate::config::settings::LongText;
+use crate::evaluate::{self, Evaluation};
+use crate::model::{self, Package, max_length};
+use crate::text::{TextTokenizer, Tokens};
+
+/// What is computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// fp32.
+    F32,
+    /// Products in fp16: GPUs.
+    F16,
+    /// Products of bytes: the CPU.
+    Int8,
+}
+
+/// What the graph is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The CPU, in this program.
+    Cpu,
+    /// CUDA.
+    Cuda,
+    /// TensorRT.
+    TensorRt,
+    /// Any runtime that knows ONNX's standard operators.
+    Portable,
+}
+
+/// How a batch becomes tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[batch, sequence]`, filled up to the longest.
+    Padded,
+}
+
+impl Precision {
+    /// As manifests and receipts have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "fp32",
+            Self::F16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl Target {
+    /// As the manifest has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// What it is fastest in without a calibration.
+    fn precision(self) -> Precision {
+        match self {
+            Self::Cpu | Self::Portable => Precision::F32,
+            Self::Cuda | Self::TensorRt => Precision::F16,
+        }
+    }
+}
+
+impl Layout {
+    /// As the manifest has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Padded => "padded",
+        }
+    }
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// The package's folder, which must not be there.
+    pub output: PathBuf,
+    /// In receipts; `None`: the folder's name.
+    pub name: Option<String>,
+    /// Of the package.
+    pub version: Option<String>,
+    /// What for.
+    pub target: Target,
+    /// `None`: what suits the target.
+    pub precision: Option<Precision>,
+    /// Matrices and tables are rounded to fp16 and stored so.
+    pub half_weights: bool,
+    /// What the graphs are compared on.
+    pub texts: Texts,
+    /// Labelled texts, and what stands in card and manifest as their name.
+    pub evaluate: Option<(PathBuf, String)>,
+    /// Points that the accuracy may be below the reference's.
+    pub max_accuracy_loss: f64,
+    /// ONNX Runtime's, as `model.library` in a pipeline.
+    pub library: Option<PathBuf>,
+    /// Sessions that evaluate side by side.
+    pub sessions: std::num::NonZeroUsize,
+}
+
+/// Texts for the comparison.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// Where they came from, for the manifest.
+    pub from: String,
+    /// One each.
+    pub texts: Vec<String>,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A stage with so many texts to do.
+    Begun(&'static str, usize),
+    /// That many were just done.
+    Done(usize),
+}
+
+/// A package that was built.
+#[derive(Debug)]
+pub struct Built {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The reference's evaluation, where one was asked for.
+    pub reference: Option<Evaluation>,
+    /// In bytes.
+    pub graph_size: usize,
+}
+
+/// Most texts that the graphs are compared on: enough of every length, and done in seconds.
+const COMPARED: usize = 256;
+
+/// Builds, verifies, evaluates, writes. On any error nothing is left behind.
+pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built, BuildError> {
+    let precision = plan.check()?;
+    let mut checkpoint = Checkpoint::open(&plan.checkpoint)?;
+    if plan.half_weights {
+        checkpoint.round_to_f16();
+    }
+    if plan.evaluate.is_some() && checkpoint.config.head != Head::SequenceClassification {
+        return Err(BuildError::Request("only a text classifier can be evaluated on labelled texts"));
+    }
+    let draft = Draft::read(&checkpoint)?;
+    let texts = sequences(&draft, &checkpoint, &plan.texts.texts)?;
+    let (graph, layout) = graph(&checkpoint, plan.target, precision)?;
+
+    progress(Progress::Begun("verifying", texts.len()));
+    let done = |texts| progress(Progress::Done(texts));
+    let straight = reference::build(&checkpoint)?;
+    let library = plan.library.as_deref();
+    let verification = verify::compare(&straight, &graph, &texts, 0, library, &done)?;
+    drop(straight);
+    verification.judge(precision)?;
+
+    let scratch = Scratch::beside(&plan.output)?;
+    draft.write(&scratch.path, &graph)?;
+    let (evaluation, reference) = plan.evaluations(&checkpoint, &draft, &scratch.path, progress)?;
+    let manifest = plan.manifest(&checkpoint, precision, layout, verification, evaluation);
+    let manifest = draft.finish(&scratch.path, manifest, &graph)?;
+    if checkpoint.config.head == Head::SequenceClassification {
+        // As a worker will: with its digests, its labels, and its first text.
+        model::load(&model::on_cpu(&scratch.path, plan.library.clone(), std::num::NonZeroUsize::MIN))?;
+    }
+    let path = scratch.become_package(&plan.output)?;
+    Ok(Built { path, manifest, reference, graph_size: graph.len() })
+}
+
+impl Plan {
+    /// What goes together, before any work is done.
+    fn check(&self) -> Result<Precision, BuildError> {
+        let precision = self.precision.unwrap_or_else(|| self.target.precision());
+        let gpu = matches!(self.target, Target::Cuda | Target::TensorRt);
+        match precision {
+            Precision::Int8 => {
+                return Err(BuildError::Request("int8 is not built yet: leave --precision out"));
+            }
+            Precision::F16 if !gpu => {
+                return Err(BuildError::Request(
+                    "the CPU computes nothing in fp16: leave --precision out (--weights fp16 stores the weights in half the space)",
+                ));
+            }
+            _ => {}
+        }
+        if self.output.symlink_metadata().is_ok() {
+            return Err(BuildError::Exists(self.output.clone()));
+        }
+        Ok(precision)
+    }
+
+    /// Of the package and of the reference, on the labelled texts; refused if too much is lost.
+    fn evaluations(
+        &self,
+        checkpoint: &Checkpoint,
+        draft: &Draft,
+        package: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(Option<Evaluation>, Option<Evaluation>), BuildError> {
+        let Some((file, dataset)) = &self.evaluate else { return Ok((None, None)) };
+        let labels = Package::open(package)?.labels;
+        let examples = evaluate::read(file, &labels)?;
+        let evaluated = |dir: &Path, stage| {
+            progress(Progress::Begun(stage, examples.len()));
+            let mut loaded = model::load(&model::on_cpu(dir, self.library.clone(), self.sessions))?;
+            let done = |texts| progress(Progress::Done(texts));
+            Ok::<_, BuildError>(evaluate::run(&mut loaded, dataset, &examples, &done)?)
+        };
+        let found = evaluated(package, "evaluating")?;
+        let plain = Scratch::beside(&self.output)?;
+        draft.write(&plain.path, &portable::build(checkpoint, Arithmetic::F32)?)?;
+        let reference = evaluated(&plain.path, "evaluating the reference")?;
+        if reference.points() - found.points() > self.max_accuracy_loss {
+            return Err(BuildError::Accuracy {
+                found: found.points(),
+                reference: reference.points(),
+                limit: self.max_accuracy_loss,
+                examples: examples.len(),
+            });
+        }
+        Ok((Some(found), Some(reference)))
+    }
+
+    fn manifest(
+        &self,
+        checkpoint: &Checkpoint,
+        precision: Precision,
+        layout: Layout,
+        verification: Verification,
+        evaluation: Option<Evaluation>,
+    ) -> Manifest {
+        let folder = self.output.file_name().map(|name| name.to_string_lossy().into_owned());
+        Manifest {
+            name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
+            version: self.version.clone(),
+            precision: precision.as_str(),
+            weights: self.half_weights.then_some("fp16"),
+            target: self.target.as_str(),
+            layout: layout.as_str(),
+            // GPUs choose their kernels by the batch's shape, and none was at hand to try.
+            batch_invariant: matches!(self.target, Target::Cpu | Target::Portable),
+            built_by: concat!("squeezeflow ", env!("CARGO_PKG_VERSION")),
+            checkpoint: checkpoint.digests(),
+            texts: self.texts.from.clone(),
+            verification,
+            evaluation,
+            files: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// The graph for a target.
+fn graph(
+    checkpoint: &Checkpoint,
+    target: Target,
+    precision: Precision,
+) -> Result<(Vec<u8>, Layout), CompileError> {
+    let arithmetic = match (target, precision) {
+        (Target::Cuda | Target::TensorRt, Precision::F16) => Arithmetic::F16,
+        _ => Arithmetic::F32,
+    };
+    Ok((portable::build(checkpoint, arithmetic)?, Layout::Padded))
+}
+
+/// Texts as the package's tokenizer reads them, at most [`COMPARED`], taken from all over the list.
+/// Those of which it keeps nothing are left out.
+fn sequences(draft: &Draft, checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec<Tokens>, BuildError> {
+    let longest = max_length(&draft.config, draft.tokenizer_config.as_deref())
+        .map_err(|source| BuildError::Labels { file: checkpoint.dir.join("config.json"), source })?;
+    let tokenizer = TextTokenizer::from_json(&draft.tokenizer, longest, LongText::Truncate)?;
+    let step = texts.len().div_ceil(COMPARED).max(1);
+    let first = |text: &String| tokenizer.tokenize(text).ok().and_then(|(all, _)| all.into_iter().next());
+    let sequences: Vec<Tokens> = texts.iter().step_by(step).filter_map(first).collect();
+    if sequences.is_empty() { Err(BuildError::NoTexts) } else { Ok(sequences) }
+}

@@ -20,6 +20,7 @@
 //! | `model/` | package, sessions, labels |
 //! | `compile/` | checkpoint to graph |
 //! | `evaluate/` | how good a package is on labelled texts |
+//! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
@@ -40,6 +41,7 @@ pub mod join;
 pub mod kafka;
 pub mod letters;
 pub mod model;
+pub mod operators;
 pub mod pipeline;
 pub mod record;
 pub mod sequencer;

@@ -85,7 +85,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
 }
 
 fn start(arguments: Arguments) -> Result<Exit, Exit> {
-    let texts = texts(&arguments)?;
+    let (texts, calibrate) = texts(&arguments)?;
     let plan = Plan {
         checkpoint: arguments.checkpoint,
         output: arguments.output,
@@ -104,6 +104,7 @@ fn start(arguments: Arguments) -> Result<Exit, Exit> {
         }),
         half_weights: arguments.weights.is_some(),
         texts,
+        calibrate,
         evaluate: arguments.evaluate.map(|file| {
             let name = arguments.dataset.unwrap_or_else(|| dataset(&file));
             (file, name)
@@ -122,19 +123,30 @@ fn start(arguments: Arguments) -> Result<Exit, Exit> {
     Ok(print(&told(&built)))
 }
 
-/// What graphs are compared on: the texts that were given, else those of the demo, which are ours.
-fn texts(arguments: &Arguments) -> Result<Texts, Exit> {
-    if let Some(file) = &arguments.calibrate {
-        return Ok(Texts { from: dataset(file), texts: lines(file)? });
-    }
-    if let Some(file) = &arguments.evaluate {
+/// What graphs are compared on: all texts that were given, else those of the demo, which are ours; and
+/// those for the calibration.
+fn texts(arguments: &Arguments) -> Result<(Texts, Option<Texts>), Exit> {
+    let plain = |file: &PathBuf| Ok(Texts { from: dataset(file), texts: lines(file)? });
+    let labelled = |file: &PathBuf| {
         // As they stand; the labels are read when the package's are known.
         let text = |line: String| line.rsplit_once('\t').map(|(text, _)| text.trim().to_owned());
         let texts = lines(file)?.into_iter().skip(1).filter_map(text).collect();
-        return Ok(Texts { from: dataset(file), texts });
-    }
-    let texts = demo::texts().into_iter().map(str::to_owned).collect();
-    Ok(Texts { from: "built in".to_owned(), texts })
+        Ok(Texts { from: dataset(file), texts })
+    };
+    let calibrate = arguments.calibrate.as_ref().map(plain).transpose()?;
+    let evaluate = arguments.evaluate.as_ref().map(labelled).transpose()?;
+    let compared = match (calibrate.clone(), evaluate) {
+        (Some(mut a), Some(b)) => {
+            a.texts.extend(b.texts);
+            Texts { from: format!("{}, {}", a.from, b.from), texts: a.texts }
+        }
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => {
+            let texts = demo::texts().into_iter().map(str::to_owned).collect();
+            Texts { from: "built in".to_owned(), texts }
+        }
+    };
+    Ok((compared, calibrate))
 }
 
 fn lines(file: &Path) -> Result<Vec<String>, Exit> {
@@ -162,7 +174,7 @@ fn told(built: &Built) -> String {
         m.layout,
         built.graph_size as f64 / 1e6,
         v.texts,
-        m.texts,
+        m.verified_on,
         v.largest_difference,
         v.relative_difference,
         v.batch_difference,

@@ -3,16 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::calibrate::Calibration;
 use super::checkpoint::Checkpoint;
 use super::config::Head;
 use super::error::{BuildError, CompileError};
 use super::package::{Draft, Manifest, Scratch};
+use super::packed;
 use super::portable::{self, Arithmetic};
 use super::reference;
 use super::verify::{self, Verification};
 use crate::config::settings::LongText;
 use crate::evaluate::{self, Evaluation};
-use crate::model::{self, Package, max_length};
+use crate::model::{self, Layout, Package, max_length};
 use crate::text::{TextTokenizer, Tokens};
 
 /// What is computed in.
@@ -37,13 +39,6 @@ pub enum Target {
     TensorRt,
     /// Any runtime that knows ONNX's standard operators.
     Portable,
-}
-
-/// How a batch becomes tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[batch, sequence]`, filled up to the longest.
-    Padded,
 }
 
 impl Precision {
@@ -77,15 +72,6 @@ impl Target {
     }
 }
 
-impl Layout {
-    /// As the manifest has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Padded => "padded",
-        }
-    }
-}
-
 /// What to build.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -105,6 +91,8 @@ pub struct Plan {
     pub half_weights: bool,
     /// What the graphs are compared on.
     pub texts: Texts,
+    /// Real texts that int8 takes its scales from.
+    pub calibrate: Option<Texts>,
     /// Labelled texts, and what stands in card and manifest as their name.
     pub evaluate: Option<(PathBuf, String)>,
     /// Points that the accuracy may be below the reference's.
@@ -115,7 +103,7 @@ pub struct Plan {
     pub sessions: std::num::NonZeroUsize,
 }
 
-/// Texts for the comparison.
+/// Texts without labels.
 #[derive(Debug, Clone)]
 pub struct Texts {
     /// Where they came from, for the manifest.
@@ -146,6 +134,8 @@ pub struct Built {
     pub graph_size: usize,
 }
 
+/// Most texts that a calibration is made of: more move its ends no more.
+const CALIBRATED: usize = 512;
 /// Most texts that the graphs are compared on: enough of every length, and done in seconds.
 const COMPARED: usize = 256;
 
@@ -159,14 +149,25 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
     if plan.evaluate.is_some() && checkpoint.config.head != Head::SequenceClassification {
         return Err(BuildError::Request("only a text classifier can be evaluated on labelled texts"));
     }
-    let draft = Draft::read(&checkpoint)?;
-    let texts = sequences(&draft, &checkpoint, &plan.texts.texts)?;
-    let (graph, layout) = graph(&checkpoint, plan.target, precision)?;
+    let mut draft = Draft::read(&checkpoint)?;
+    let texts = sequences(&draft, &checkpoint, &plan.texts, COMPARED)?;
+    let library = plan.library.as_deref();
+    let calibration = match (&plan.calibrate, precision) {
+        (Some(texts), Precision::Int8) => {
+            let texts = sequences(&draft, &checkpoint, texts, CALIBRATED)?;
+            progress(Progress::Begun("calibrating", 2 * texts.len()));
+            let done = |texts| progress(Progress::Done(texts));
+            let calibration = Calibration::of(&checkpoint, &texts, library, &done)?;
+            draft.keep(&calibration)?;
+            Some(calibration)
+        }
+        _ => None,
+    };
+    let (graph, layout) = graph(&checkpoint, plan.target, precision, calibration.as_ref())?;
 
     progress(Progress::Begun("verifying", texts.len()));
     let done = |texts| progress(Progress::Done(texts));
     let straight = reference::build(&checkpoint)?;
-    let library = plan.library.as_deref();
     let verification = verify::compare(&straight, &graph, &texts, 0, library, &done)?;
     drop(straight);
     verification.judge(precision)?;
@@ -190,8 +191,13 @@ impl Plan {
         let precision = self.precision.unwrap_or_else(|| self.target.precision());
         let gpu = matches!(self.target, Target::Cuda | Target::TensorRt);
         match precision {
-            Precision::Int8 => {
-                return Err(BuildError::Request("int8 is not built yet: leave --precision out"));
+            Precision::Int8 if self.target != Target::Cpu => {
+                return Err(BuildError::Request("int8 is for the CPU: leave --precision out, or --target"));
+            }
+            Precision::Int8 if self.calibrate.is_none() => {
+                return Err(BuildError::Request(
+                    "int8 takes its scales from real texts: give some hundreds, one a line, with --calibrate",
+                ));
             }
             Precision::F16 if !gpu => {
                 return Err(BuildError::Request(
@@ -258,7 +264,11 @@ impl Plan {
             batch_invariant: matches!(self.target, Target::Cpu | Target::Portable),
             built_by: concat!("squeezeflow ", env!("CARGO_PKG_VERSION")),
             checkpoint: checkpoint.digests(),
-            texts: self.texts.from.clone(),
+            calibrated_on: match precision {
+                Precision::Int8 => self.calibrate.as_ref().map(|texts| texts.from.clone()),
+                _ => None,
+            },
+            verified_on: self.texts.from.clone(),
             verification,
             evaluation,
             files: std::collections::BTreeMap::new(),
@@ -271,21 +281,30 @@ fn graph(
     checkpoint: &Checkpoint,
     target: Target,
     precision: Precision,
+    calibration: Option<&Calibration>,
 ) -> Result<(Vec<u8>, Layout), CompileError> {
-    let arithmetic = match (target, precision) {
-        (Target::Cuda | Target::TensorRt, Precision::F16) => Arithmetic::F16,
-        _ => Arithmetic::F32,
-    };
-    Ok((portable::build(checkpoint, arithmetic)?, Layout::Padded))
+    let padded = |arithmetic| Ok((portable::build(checkpoint, arithmetic)?, Layout::Padded));
+    let packed = |arithmetic| Ok((packed::build(checkpoint, arithmetic)?, Layout::Packed));
+    match (target, precision, calibration) {
+        (Target::Cpu, _, Some(calibration)) => packed(packed::Arithmetic::Int8(calibration)),
+        (Target::Cpu, _, None) => packed(packed::Arithmetic::F32),
+        (_, Precision::F16, _) => padded(Arithmetic::F16),
+        _ => padded(Arithmetic::F32),
+    }
 }
 
-/// Texts as the package's tokenizer reads them, at most [`COMPARED`], taken from all over the list.
-/// Those of which it keeps nothing are left out.
-fn sequences(draft: &Draft, checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec<Tokens>, BuildError> {
+/// Texts as the package's tokenizer reads them, at most so many, taken from all over the list. Those of
+/// which it keeps nothing are left out.
+fn sequences(
+    draft: &Draft,
+    checkpoint: &Checkpoint,
+    Texts { texts, .. }: &Texts,
+    most: usize,
+) -> Result<Vec<Tokens>, BuildError> {
     let longest = max_length(&draft.config, draft.tokenizer_config.as_deref())
         .map_err(|source| BuildError::Labels { file: checkpoint.dir.join("config.json"), source })?;
     let tokenizer = TextTokenizer::from_json(&draft.tokenizer, longest, LongText::Truncate)?;
-    let step = texts.len().div_ceil(COMPARED).max(1);
+    let step = texts.len().div_ceil(most).max(1);
     let first = |text: &String| tokenizer.tokenize(text).ok().and_then(|(all, _)| all.into_iter().next());
     let sequences: Vec<Tokens> = texts.iter().step_by(step).filter_map(first).collect();
     if sequences.is_empty() { Err(BuildError::NoTexts) } else { Ok(sequences) }

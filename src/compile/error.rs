@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::calibrate::CalibrationError;
 use super::graph::GraphError;
 use crate::evaluate::EvaluateError;
 use crate::fate::Fate;
@@ -173,6 +174,9 @@ pub enum CompileError {
     /// The graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The scales of int8.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
 }
 
 /// Why no package came of a checkpoint. Nothing was written then.

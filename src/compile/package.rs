@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::calibrate::Calibration;
 use super::checkpoint::{Checkpoint, read};
 use super::error::{BuildError, CheckpointError};
 use super::verify::Verification;
@@ -35,8 +36,11 @@ pub struct Manifest {
     pub built_by: &'static str,
     /// sha256 of the files that it was made of.
     pub checkpoint: BTreeMap<String, String>,
+    /// Where the texts of the calibration came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated_on: Option<String>,
     /// Where the texts of the comparison came from.
-    pub texts: String,
+    pub verified_on: String,
     /// What the comparison found.
     pub verification: Verification,
     /// On labelled texts.
@@ -50,6 +54,8 @@ const GRAPH: &str = "model.onnx";
 const CARD: &str = "README.md";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// Beside a checkpoint: the graph that is built in memory is int8.
+pub(crate) const CALIBRATION: &str = "calibration.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What a package takes over from its checkpoint, byte for byte.
@@ -57,6 +63,7 @@ pub(super) struct Draft {
     pub config: Vec<u8>,
     pub tokenizer: Vec<u8>,
     pub tokenizer_config: Option<Vec<u8>>,
+    calibration: Option<Vec<u8>>,
     /// The checkpoint's own card.
     card: Option<String>,
 }
@@ -70,8 +77,17 @@ impl Draft {
             config: read(&dir.join(CONFIG))?.ok_or_else(|| missing(CONFIG))?,
             tokenizer: read(&dir.join(TOKENIZER))?.ok_or_else(|| missing(TOKENIZER))?,
             tokenizer_config: read(&dir.join(TOKENIZER_CONFIG))?,
+            calibration: None,
             card: card.and_then(|bytes| String::from_utf8(bytes).ok()),
         })
+    }
+
+    /// The package gets a file of the scales, which a checkpoint can be given too.
+    pub fn keep(&mut self, calibration: &Calibration) -> Result<(), BuildError> {
+        let json = serde_json::to_string_pretty(calibration)
+            .map_err(|e| BuildError::File { file: CALIBRATION.into(), source: e.into() })?;
+        self.calibration = Some((json + "\n").into_bytes());
+        Ok(())
     }
 
     /// A package without a manifest.
@@ -99,8 +115,11 @@ impl Draft {
     fn files<'a>(&'a self, graph: &'a [u8]) -> impl Iterator<Item = (&'static str, &'a [u8])> {
         let all =
             [(CONFIG, Some(&self.config[..])), (TOKENIZER, Some(&self.tokenizer[..])), (GRAPH, Some(graph))];
-        let optional = (TOKENIZER_CONFIG, self.tokenizer_config.as_deref());
-        all.into_iter().chain([optional]).filter_map(|(name, bytes)| Some((name, bytes?)))
+        let optional = [
+            (TOKENIZER_CONFIG, self.tokenizer_config.as_deref()),
+            (CALIBRATION, self.calibration.as_deref()),
+        ];
+        all.into_iter().chain(optional).filter_map(|(name, bytes)| Some((name, bytes?)))
     }
 
     /// The checkpoint's card where it has one (its licence and its limits go on), and what was made
@@ -126,7 +145,7 @@ impl Draft {
             manifest.precision,
             manifest.layout,
             v.texts,
-            manifest.texts,
+            manifest.verified_on,
             v.largest_difference,
             v.relative_difference,
             v.batch_difference,

@@ -115,7 +115,8 @@ impl<'a> Loader<'a> {
     /// One warm session.
     fn session(&self, provider: &Provider) -> Result<OrtSession, Failure> {
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
-        let mut builder = providers::builder(&self.environment, self.settings, provider).map_err(failed)?;
+        let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
+            .map_err(failed)?;
         let session = builder.commit_from_file(&self.package.model_file).map_err(failed)?;
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {

@@ -6,11 +6,12 @@
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
-//! | `session` | one session: padding, running, checking |
+//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
 //! | `probe` | any graph with all its outputs, for comparing graphs |
 //! | `tasks/` | what raw outputs mean |
 
 mod error;
+mod feed;
 mod hashing;
 mod labels;
 mod load;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 pub(crate) use hashing::{hash as hash_file, hash_bytes};
 
 pub use error::{InferError, ModelError, PackageError};
+pub use feed::Layout;
 pub use labels::LabelsError;
 pub(crate) use labels::max_length;
 pub use load::{load, on_cpu};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::error::PackageError;
+use super::feed::Layout;
 use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
@@ -36,7 +37,9 @@ pub struct Package {
     pub activation: tasks::Activation,
     /// A text's result does not depend on what it is batched with.
     pub batch_invariant: bool,
-    /// Fills a batch up.
+    /// How a batch becomes tensors.
+    pub layout: Layout,
+    /// Fills a batch up, where it is padded.
     pub pad_id: u32,
     /// What the graph must be fed.
     pub inputs: Vec<Port>,
@@ -110,6 +113,7 @@ impl Package {
             max_length: config.max_length(&limits).map_err(labelled)?,
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
+            layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
             pad_id: config.pad_id(),
             inputs: facts.inputs,
             outputs: facts.outputs,

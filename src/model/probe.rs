@@ -1,14 +1,15 @@
 //! A graph that was just made, run on the CPU, with every output of it: for holding graphs against
 //! each other. The worker's sessions are in `session`; they want a package and give what a task needs.
 
-use std::borrow::Cow;
 use std::path::Path;
 
+use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{Session, SessionInputValue};
-use ort::value::{TensorRef, ValueType};
+use ort::value::ValueType;
 
-use super::{InferError, RuntimeError, runtime};
+use super::feed::Feeds;
+use super::{InferError, ModelError, RuntimeError, runtime};
+use crate::operators;
 use crate::text::Tokens;
 
 /// Why a graph could not be run.
@@ -34,16 +35,22 @@ pub enum Rewriting {
     All,
 }
 
-/// A padded graph in a session of its own, on one thread of the CPU.
+/// A graph, padded or packed, in a session of its own, on one thread of the CPU.
 pub struct Probe {
     session: Session,
-    outputs: Vec<Shape>,
+    feeds: Feeds,
+    outputs: Vec<(String, Rows)>,
 }
 
-/// An output, and whether its second dimension is the sequence.
-struct Shape {
-    name: String,
-    by_token: bool,
+/// What an output's rows are.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// One a text.
+    Texts,
+    /// One a text, in it one a place, padding included.
+    Places,
+    /// One a token, text after text.
+    Tokens,
 }
 
 /// All outputs for one sequence, in the graph's order, each flat. What is there by token is cut to
@@ -60,49 +67,59 @@ impl Probe {
         };
         let open = || -> ort::Result<Session> {
             let builder = Session::builder(&environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
-            builder.with_optimization_level(level)?.commit_from_memory(graph)
+            let operators = operators::domain(operators::Level::best())?;
+            builder.with_optimization_level(level)?.with_operators(operators)?.commit_from_memory(graph)
         };
         let session = open().map_err(|e| ProbeError::Refused(e.message().trim_end().to_owned()))?;
-        let outputs = session.outputs().iter().map(|o| Shape {
-            name: o.name().to_owned(),
-            by_token: matches!(o.dtype(), ValueType::Tensor { dimension_symbols, .. }
-                if dimension_symbols.get(1).is_some_and(|name| name == "sequence")),
-        });
-        Ok(Self { outputs: outputs.collect(), session })
+        let rows = |dtype: &ValueType| match dtype {
+            ValueType::Tensor { dimension_symbols: names, .. } => match names.iter().position(|n| {
+                // As our own graphs and Hugging Face's exports name them.
+                n == "sequence" || n == "tokens"
+            }) {
+                Some(0) => Rows::Tokens,
+                Some(1) => Rows::Places,
+                _ => Rows::Texts,
+            },
+            _ => Rows::Texts,
+        };
+        let outputs = session.outputs().iter().map(|o| (o.name().to_owned(), rows(o.dtype()))).collect();
+        let feeds = Feeds::new(&session).map_err(|e: ModelError| ProbeError::Refused(e.to_string()))?;
+        Ok(Self { session, feeds, outputs })
     }
 
     /// The outputs' names.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
-        self.outputs.iter().map(|o| o.name.as_str())
+        self.outputs.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Answers in the order of `batch`, which is padded with `pad` to its longest sequence.
+    /// Answers in the order of `batch`, which a padded graph gets padded with `pad` to its longest sequence.
     pub fn run(&mut self, batch: &[&Tokens], pad: u32) -> Result<Vec<Answer>, ProbeError> {
-        let width = batch.iter().map(|t| t.ids.len()).max().unwrap_or_default();
-        let shape = [batch.len(), width];
-        let feed = |of: fn(Option<u32>, u32) -> i64| -> Vec<i64> {
-            batch.iter().flat_map(|t| (0..width).map(move |i| of(t.ids.get(i).copied(), pad))).collect()
-        };
-        let ids = feed(|id, pad| id.unwrap_or(pad).into());
-        let mask = feed(|id, _| id.is_some().into());
-        let types = vec![0_i64; ids.len()];
-        let feeds = [("input_ids", &ids), ("attention_mask", &mask), ("token_type_ids", &types)];
         let failed = |e: ort::Error| ProbeError::Infer(InferError::run(&e));
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
-        for (name, values) in feeds {
-            let value = TensorRef::from_array_view((shape, values.as_slice())).map_err(failed)?;
-            inputs.push((name.into(), value.into()));
-        }
-        let outputs = self.session.run(inputs).map_err(failed)?;
+        self.feeds.fill(batch, pad);
+        let outputs = self.session.run(self.feeds.inputs().map_err(failed)?).map_err(failed)?;
+        let longest = batch.iter().map(|t| t.ids.len()).max().unwrap_or_default();
+        let all: usize = batch.iter().map(|t| t.ids.len()).sum();
         let mut answers: Vec<Answer> = vec![Vec::new(); batch.len()];
-        for output in &self.outputs {
+        for (name, rows) in &self.outputs {
             let wrong = || InferError::Shape { found: Vec::new(), rows: batch.len(), labels: 0 };
-            let value = outputs.get(&output.name).ok_or_else(wrong)?;
+            let value = outputs.get(name).ok_or_else(wrong)?;
             let (_, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
-            let row = values.len().checked_div(batch.len()).filter(|row| *row > 0).ok_or_else(wrong)?;
-            for ((answer, values), tokens) in answers.iter_mut().zip(values.chunks_exact(row)).zip(batch) {
-                let used = if output.by_token { row / width.max(1) * tokens.ids.len() } else { row };
-                answer.push(values.iter().take(used).copied().collect());
+            let count = match rows {
+                Rows::Texts => batch.len(),
+                Rows::Places => batch.len() * longest,
+                Rows::Tokens => all,
+            };
+            let width = values.len().checked_div(count).filter(|width| *width > 0).ok_or_else(wrong)?;
+            let mut rest = values;
+            for (answer, tokens) in answers.iter_mut().zip(batch) {
+                let (used, stored) = match rows {
+                    Rows::Texts => (width, width),
+                    Rows::Places => (width * tokens.ids.len(), width * longest),
+                    Rows::Tokens => (width * tokens.ids.len(), width * tokens.ids.len()),
+                };
+                let (this, after) = rest.split_at_checked(stored).ok_or_else(wrong)?;
+                answer.push(this.get(..used).ok_or_else(wrong)?.to_vec());
+                rest = after;
             }
         }
         Ok(answers)

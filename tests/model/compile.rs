@@ -17,7 +17,7 @@ use super::{checkpoints, here};
 const TINY: &str = "tests/checkpoints/tiny-squeezebert";
 
 /// The texts of a golden file, as the package's tokenizer reads them, and transformers' logits.
-fn golden(package: &str, name: &str) -> Vec<(Tokens, Vec<f32>)> {
+pub fn golden(package: &str, name: &str) -> Vec<(Tokens, Vec<f32>)> {
     let package = Package::open(&here(package)).unwrap();
     let tokenizer = TextTokenizer::new(&package, package.max_length, LongText::Truncate).unwrap();
     let row = |row: Value| {
@@ -27,7 +27,7 @@ fn golden(package: &str, name: &str) -> Vec<(Tokens, Vec<f32>)> {
     rows(name).into_iter().filter_map(row).collect()
 }
 
-fn worst<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f32>)>) -> f32 {
+pub fn worst<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f32>)>) -> f32 {
     pairs.fold(0.0, |worst, (a, b)| {
         assert_eq!(a.len(), b.len());
         a.iter().zip(b).fold(worst, |worst, (a, b)| worst.max((a - b).abs()))
@@ -35,7 +35,7 @@ fn worst<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f32>)>) -> f32 {
 }
 
 /// The largest difference to transformers, each text alone, and in batches of seven.
-fn difference(graph: &[u8], rewriting: Rewriting, golden: &[(Tokens, Vec<f32>)]) -> f32 {
+pub fn difference(graph: &[u8], rewriting: Rewriting, golden: &[(Tokens, Vec<f32>)]) -> f32 {
     let mut probe = Probe::new(graph, rewriting, None).unwrap();
     assert_eq!(probe.outputs().collect::<Vec<_>>(), ["logits"]);
     let mut most = 0.0_f32;
@@ -184,7 +184,7 @@ pub fn sequences(vocabulary: u32, longest: u32) -> Vec<Tokens> {
     (1..=longest).map(|length| Tokens { ids: id(length), of_text: length as usize }).collect()
 }
 
-fn answers(
+pub fn answers(
     graph: &[u8],
     rewriting: Rewriting,
     texts: &[Tokens],

@@ -7,6 +7,7 @@ mod checkpoints;
 mod compile;
 mod golden;
 mod packages;
+mod packed;
 mod runtime;
 mod tiny_onnx;
 mod tokens;

@@ -115,7 +115,7 @@ impl Precision {
         match self {
             Self::F32 => Limits { relative: 1e-4, batch: 1e-5 },
             Self::F16 => Limits { relative: 0.02, batch: f32::INFINITY },
-            Self::Int8 => Limits { relative: 0.2, batch: 0.0 },
+            Self::Int8 => Limits { relative: 0.1, batch: 0.0 },
         }
     }
 }

@@ -15,6 +15,7 @@ mod connect;
 mod dead_letters;
 mod demo;
 mod exit;
+mod memory;
 mod model;
 mod package;
 mod run;
@@ -76,6 +77,7 @@ struct SetArguments {
 
 /// Runs the verb.
 pub fn dispatch(cli: Cli) -> Exit {
+    memory::bound_arenas();
     std::panic::set_hook(Box::new(report_panic));
     match cli.verb {
         Verb::Run(arguments) => run::run(&arguments),

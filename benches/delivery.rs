@@ -81,7 +81,8 @@ fn measure(cluster: &Cluster, kind: &str, round: usize, texts: &[Vec<u8>]) -> Ro
     };
     scene.client.produce(&scene.input(), (0..SATURATED).map(message).collect::<Vec<_>>());
     let pipeline = scene.pipeline.clone().set("model.path", here("models/sentiment").to_str().unwrap());
-    let pipeline = pipeline.set("output.on_existing", "replace").set("model.sessions", "auto");
+    let pipeline =
+        pipeline.set("output.on_existing", "replace").set("model.sessions", "auto").set("cache.max_bytes", 0);
     let pipeline = pipeline.set("kafka.commit_interval", serde_json::Value::Null);
     let worker = pipeline.set_top("delivery", kind).start();
     let (mut started, mut seen) = (None, 0);

@@ -38,16 +38,19 @@ fn messages() -> Vec<Message> {
 fn repeated_texts_exactly_once_through_kills_and_rebalances() {
     crate::require_kafka!();
     let cluster = Cluster::shared();
-    let mut scene = Scene::new(cluster, "cache", 6, 6);
-    scene.pipeline =
-        scene.pipeline.set_top("delivery", "exactly-once").set("model.path", FRAGILE.to_str().unwrap());
+    let scene = Scene::new(cluster, "cache", 6, 6);
+    let pipeline = scene
+        .pipeline
+        .clone()
+        .set_top("delivery", "exactly-once")
+        .set("model.path", FRAGILE.to_str().unwrap());
     let output = scene.observer();
     let all = messages();
     let (first, rest) = all.split_at(RECORDS / 3);
-    let mut one = scene.pipeline.start_ready();
+    let mut one = pipeline.start_ready();
     scene.client.produce(&scene.input(), first.to_vec());
     output.wait(RECORDS / 10, PATIENCE);
-    let two = scene.pipeline.start();
+    let two = pipeline.start();
     one.wait_partitions(3);
     scene.client.produce(&scene.input(), rest[..RECORDS / 3].to_vec());
     output.wait(RECORDS / 2, PATIENCE);

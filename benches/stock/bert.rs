@@ -71,7 +71,7 @@ fn linear(b: &mut Builder<'_>, x: &str, name: &str, out: usize, width: usize) ->
 /// has it.
 fn turn(b: &mut Builder<'_>, x: &str, last: &str) -> String {
     let shape = b.node("Shape", &[x], vec![int("start", 0)]);
-    let mut slice = |b: &mut Builder<'_>, from: i64, to: i64| {
+    let slice = |b: &mut Builder<'_>, from: i64, to: i64| {
         let (from, to) = (b.ints(&[1], &[from]), b.ints(&[1], &[to]));
         b.node("Slice", &[&shape, &from, &to], vec![])
     };

@@ -40,7 +40,8 @@ impl<'a> Builder<'a> {
     /// The same of a matrix `[out, in]`, turned over: `[in, out]`.
     pub fn turned(&mut self, name: &str, out: usize, width: usize) -> String {
         let values = (self.weights)(name, &[out, width]);
-        let turned: Vec<f32> = (0..width).flat_map(|i| values.iter().skip(i).step_by(width).copied()).collect();
+        let turned: Vec<f32> =
+            (0..width).flat_map(|i| values.iter().skip(i).step_by(width).copied()).collect();
         self.floats(name, &[width, out], &turned)
     }
 
@@ -123,14 +124,22 @@ impl Builder<'_> {
         };
         let (batch, batch_scalar) = extent(self, 0);
         let (sequence, sequence_scalar) = extent(self, 1);
-        let all = self.tensor("position_ids", INT64, &[1, most], positions.iter().flat_map(|p| p.to_le_bytes()).collect());
+        let all = self.tensor(
+            "position_ids",
+            INT64,
+            &[1, most],
+            positions.iter().flat_map(|p| p.to_le_bytes()).collect(),
+        );
         let (zero, one) = (self.ints(&[1], &[0]), self.ints(&[1], &[1]));
         let positions = self.node("Slice", &[&all, &zero, &sequence, &one, &one], vec![]);
         Extents { batch, sequence, scalars: [batch_scalar, sequence_scalar], positions }
     }
 
     pub fn layer_norm(&mut self, x: &str, name: &str, width: usize) -> String {
-        let (w, b) = (self.weight(&format!("{name}.weight"), &[width]), self.weight(&format!("{name}.bias"), &[width]));
+        let (w, b) = (
+            self.weight(&format!("{name}.weight"), &[width]),
+            self.weight(&format!("{name}.bias"), &[width]),
+        );
         let attributes = vec![int("axis", -1), float("epsilon", 1e-12), int("stash_type", 1)];
         self.node("LayerNormalization", &[x, &w, &b], attributes)
     }
@@ -161,7 +170,7 @@ impl Builder<'_> {
         let is_query = self.node("And", &[&always, &is_query], vec![]);
         let largest = self.node("Max", &[&rows, &keys], vec![]);
         let shape = self.node("Shape", &[&largest], vec![int("start", 0)]);
-        let mut index = |b: &mut Self, x: &str| {
+        let index = |b: &mut Self, x: &str| {
             let x = b.node("Expand", &[x, &shape], vec![]);
             unsqueeze(b, &x, &[-1])
         };

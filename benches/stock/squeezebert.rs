@@ -19,20 +19,21 @@ pub fn squeezebert<'a>(size: &Size, weights: &'a mut Weights<'a>) -> Model {
     let types = b.gather(&types, "token_type_ids");
     let x = b.node("Add", &[&words, &places], vec![]);
     let x = b.node("Add", &[&x, &types], vec![]);
-    let x = b.layer_norm(&x, &format!("{embeddings}.LayerNorm"), width);
+    let mut hidden = b.layer_norm(&x, &format!("{embeddings}.LayerNorm"), width);
     let allowed = b.allowed(&extents);
     let (nothing, never) = (b.scalar(0.0), b.scalar(f32::MIN));
     let mask = b.node("Where", &[&allowed, &nothing, &never], vec![]);
-    let mut x = b.transpose(&x, &[0, 2, 1]);
     let (mut by_head, mut whole) = (None, None);
     let root = b.scalar(((width / size.heads) as f32).sqrt());
     for layer in 0..size.layers {
         let of = |part: &str| format!("transformer.encoder.layers.{layer}.{part}");
+        let x = b.transpose(&hidden, &[0, 2, 1]);
         let q = conv(&mut b, &x, &of("attention.query"), width, width, size.groups);
         let k = conv(&mut b, &x, &of("attention.key"), width, width, size.groups);
         let v = conv(&mut b, &x, &of("attention.value"), width, width, size.groups);
         let by_head = by_head.get_or_insert_with(|| {
-            let (heads, each) = (b.ints(&[1], &[size.heads as i64]), b.ints(&[1], &[(width / size.heads) as i64]));
+            let (heads, each) =
+                (b.ints(&[1], &[size.heads as i64]), b.ints(&[1], &[(width / size.heads) as i64]));
             b.concat(&[&extents.batch, &heads, &each, &extents.sequence])
         });
         let q = b.reshape(&q, by_head, true);
@@ -53,16 +54,13 @@ pub fn squeezebert<'a>(size: &Size, weights: &'a mut Weights<'a>) -> Model {
         let context = b.reshape(&context, whole, true);
         let attended = conv(&mut b, &context, &of("post_attention.conv1d"), width, width, 1);
         let attended = add_and_norm(&mut b, &attended, &x, &of("post_attention.layernorm"), width);
+        let attended = b.transpose(&attended, &[0, 2, 1]);
         let wide = conv(&mut b, &attended, &of("intermediate.conv1d"), size.intermediate, width, size.groups);
         let wide = b.gelu(&wide);
         let narrow = conv(&mut b, &wide, &of("output.conv1d"), width, size.intermediate, size.groups);
-        x = add_and_norm(&mut b, &narrow, &attended, &of("output.layernorm"), width);
-        if layer + 1 == size.layers {
-            // Back again is not needed: what follows reads channels last.
-            x = b.take_back(&x);
-        }
+        hidden = add_and_norm(&mut b, &narrow, &attended, &of("output.layernorm"), width);
     }
-    b.head(&x, "transformer.pooler.dense", width, size.labels)
+    b.head(&hidden, "transformer.pooler.dense", width, size.labels)
 }
 
 fn conv(b: &mut Builder<'_>, x: &str, name: &str, out: usize, width: usize, groups: usize) -> String {
@@ -79,10 +77,9 @@ fn conv(b: &mut Builder<'_>, x: &str, name: &str, out: usize, width: usize, grou
     b.node("Conv", &[x, &w, &bias], attributes)
 }
 
-/// The norm wants channels last, all else channels first.
+/// Channels first in, channels last out: the norm wants them so, all else not.
 fn add_and_norm(b: &mut Builder<'_>, x: &str, residual: &str, norm: &str, width: usize) -> String {
     let x = b.node("Add", &[x, residual], vec![]);
     let x = b.transpose(&x, &[0, 2, 1]);
-    let x = b.layer_norm(&x, norm, width);
-    b.transpose(&x, &[0, 2, 1])
+    b.layer_norm(&x, norm, width)
 }

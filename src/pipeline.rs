@@ -26,7 +26,7 @@ use crate::join::Join;
 use crate::model::{Infer, InferError, Loaded};
 use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::Metrics;
-use crate::text::{Decoder, Intake, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
+use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,8 @@ impl Stages {
         let tokenizer = TextTokenizer::new(&package, max_length, settings.input.long_text)?;
         let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
         let decoder = Decoder::new(&settings.input, &settings.output);
-        let reader = Reader::new(decoder, tokenizer, settings.input.on_empty);
+        let reader =
+            Reader::new(decoder, Masker::new(&settings.input.mask), tokenizer, settings.input.on_empty);
         let enricher = Enricher::new(
             settings.input.long_text,
             &settings.output,

@@ -153,7 +153,7 @@ mod tests {
         };
         let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
         let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
-        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len() };
+        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len(), masked: 0 };
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
         let mut tracked = Tracked::new(ticket, SpanContext::NONE, Reading { document, sequences, amount });
         tracked.stamps.tokenized = Some(Instant::now());

@@ -15,7 +15,7 @@
 //! | `stdio/` | the same pipeline over standard input and output |
 //! | `golden/` | the cases of a pipeline: run, compared, brought up to date |
 //! | `pipeline` | wires the stages; no logic |
-//! | `text/` | decode and tokenize |
+//! | `text/` | decode, mask and tokenize |
 //! | `batch/` | which texts go into the model together |
 //! | `cache/` | answers kept, and sequences that are in the model already |
 //! | `model/` | package, sessions, labels |

@@ -60,6 +60,17 @@ pub fn write(
     size: &Size,
     tokenizer: &Path,
 ) -> io::Result<(PathBuf, PathBuf)> {
+    write_with(dir, architecture, size, tokenizer, &mut random)
+}
+
+/// The same with these weights.
+pub fn write_with(
+    dir: &Path,
+    architecture: Architecture,
+    size: &Size,
+    tokenizer: &Path,
+    values: &mut Weights<'_>,
+) -> io::Result<(PathBuf, PathBuf)> {
     let (stock, checkpoint) = (dir.join("stock"), dir.join("checkpoint"));
     let done = dir.join("done");
     // Weights are the same as long as the program is; a changed one says so by its time.
@@ -76,7 +87,7 @@ pub fn write(
     }
     let mut parameters = Vec::new();
     let mut weights = |name: &str, shape: &[usize]| {
-        let values = random(name, shape);
+        let values = values(name, shape);
         parameters.push((name.to_owned(), shape.to_vec(), values.clone()));
         values
     };

@@ -4,6 +4,7 @@
 //! biases are not zero, layer norms are not the identity.
 
 pub mod bert;
+pub mod bundled;
 pub mod checkpoint;
 pub mod graph;
 pub mod proto;

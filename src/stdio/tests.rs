@@ -159,6 +159,21 @@ fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
 }
 
 #[test]
+fn masked_lines_are_one_text_and_keep_their_own() {
+    let mut settings = settings(Format::Text, OutputMode::Envelope);
+    settings.input.mask = vec![Mask::Numbers, Mask::Ips];
+    let input: String = (0..100).map(|n| format!("took {n} ms for 10.0.0.{n}\n")).collect();
+    let (output, letters, asked) = written_down(&settings, &input);
+    assert!(letters.is_empty());
+    assert_eq!(asked.len(), 1, "one text");
+    for (n, line) in output.iter().enumerate() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["text"], format!("took {n} ms for 10.0.0.{n}"));
+        assert_eq!(value["nlp"]["masked"], 2);
+    }
+}
+
+#[test]
 fn what_depends_on_its_batch_is_never_kept() {
     let input = "{\"t\":\"the same few words\"}\n".repeat(50);
     let asked = Arc::new(Mutex::new(Vec::new()));

@@ -58,6 +58,30 @@ fn lines_that_differ_in_these_only_are_one() {
     ]);
 }
 
+/// docs/RECORDS.md's examples.
+#[test]
+fn the_document_says_what_is_so() {
+    let document = include_str!("../../docs/RECORDS.md");
+    let section = document.split("\n## ").find(|section| section.starts_with("Masked\n")).unwrap();
+    let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let kind = |word: &String| {
+        let all = ["numbers", "hex", "uuids", "ips", "paths"];
+        ALL[all.iter().position(|one| one == word).unwrap()]
+    };
+    let rows: Vec<Vec<Vec<String>>> = section
+        .lines()
+        .skip_while(|line| !line.starts_with("| kinds |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(words).collect())
+        .collect();
+    assert!(rows.len() >= 8);
+    for row in rows {
+        let kinds: Vec<Mask> = row[1].iter().map(kind).collect();
+        assert_eq!(masked(&kinds, &row[2][0]), row[3][0]);
+    }
+}
+
 #[test]
 fn nothing_asked_nothing_changed() {
     let text = "7 of 10.0.0.1 at /x";

@@ -1,8 +1,8 @@
 //! squeezeflow: text records in, enriched records out.
 //!
 //! ```text
-//! poll ─► admit ─► [decode + tokenize]×N ─► [batcher] ─► [session]×M ─► join, enrich ─► settle ─► produce + commit
-//! kafka thread     text workers             1 task       1 thread each  1 thread   sequencer  (same kafka thread)
+//! poll ─► admit ─► [decode + tokenize]×N ─► [cache, batcher] ─► [session]×M ─► join, enrich ─► settle ─► produce + commit
+//! kafka thread     text workers             1 task              1 thread each  1 thread   sequencer  (same kafka thread)
 //! ```
 //!
 //! | file | room |
@@ -15,8 +15,9 @@
 //! | `stdio/` | the same pipeline over standard input and output |
 //! | `golden/` | the cases of a pipeline: run, compared, brought up to date |
 //! | `pipeline` | wires the stages; no logic |
-//! | `text/` | decode and tokenize |
+//! | `text/` | decode, mask and tokenize |
 //! | `batch/` | which texts go into the model together |
+//! | `cache/` | answers kept, and sequences that are in the model already |
 //! | `model/` | package, sessions, labels |
 //! | `compile/` | checkpoint to graph |
 //! | `evaluate/` | how good a package is on labelled texts |
@@ -29,6 +30,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod cache;
 pub mod cli;
 pub mod compile;
 pub mod config;

@@ -17,6 +17,7 @@ mod dead_letters;
 mod demo;
 mod evaluate;
 mod exit;
+mod memory;
 mod model;
 mod package;
 mod progress;
@@ -79,6 +80,7 @@ struct SetArguments {
 
 /// Runs the verb.
 pub fn dispatch(cli: Cli) -> Exit {
+    memory::bound_arenas();
     std::panic::set_hook(Box::new(report_panic));
     match cli.verb {
         Verb::Run(arguments) => run::run(&arguments),

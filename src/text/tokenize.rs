@@ -47,6 +47,8 @@ pub struct Amount {
     pub tokens: TokenCount,
     /// Windows that the whole text has; 1 where it is not read in windows.
     pub windows: usize,
+    /// Parts of the text that were replaced by a word before it was tokenized.
+    pub masked: usize,
 }
 
 /// Why a text could not be tokenized, or a package's tokenizer not be used.
@@ -159,7 +161,7 @@ impl TextTokenizer {
             .map_err(|_| TokenizeError::Panicked)?
             .map_err(TokenizeError::Refused)?;
         let used = plan.covered + self.added;
-        Ok((windows, Amount { tokens: TokenCount { used, seen }, windows: plan.windows }))
+        Ok((windows, Amount { tokens: TokenCount { used, seen }, windows: plan.windows, masked: 0 }))
     }
 
     /// Where a text of so many tokens is cut.

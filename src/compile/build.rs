@@ -257,13 +257,20 @@ impl Plan {
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
             version: self.version.clone(),
             precision: precision.as_str(),
-            weights: self.half_weights.then_some("fp16"),
+            weights: self.half_weights.then_some(match precision {
+                Precision::Int8 => "int8, tables fp16",
+                _ => "fp16",
+            }),
             target: self.target.as_str(),
             layout: layout.as_str(),
             // GPUs choose their kernels by the batch's shape, and none was at hand to try.
             batch_invariant: matches!(self.target, Target::Cpu | Target::Portable),
             built_by: concat!("squeezeflow ", env!("CARGO_PKG_VERSION")),
-            checkpoint: checkpoint.digests(),
+            checkpoint: checkpoint
+                .files
+                .iter()
+                .map(|(name, file)| (name.clone(), file.sha256.clone()))
+                .collect(),
             calibrated_on: match precision {
                 Precision::Int8 => self.calibrate.as_ref().map(|texts| texts.from.clone()),
                 _ => None,

@@ -9,7 +9,7 @@ use half::f16;
 use super::config::{Head, SqueezeBertConfig};
 use super::error::CheckpointError;
 use super::weights::{Tensor, Weights};
-use crate::model::{hash_bytes, hash_file};
+use crate::model::{FileDigest, hash_file};
 
 /// A SqueezeBERT checkpoint. Tensors are read as they are asked for.
 pub struct Checkpoint {
@@ -17,8 +17,8 @@ pub struct Checkpoint {
     pub dir: PathBuf,
     /// What it is.
     pub config: SqueezeBertConfig,
-    /// sha256 (hex) of the files that it was read from, by name.
-    digests: BTreeMap<String, String>,
+    /// The files that it was read from, by name.
+    pub files: BTreeMap<String, FileDigest>,
     weights: Weights,
     /// What stands before the encoder's tensors: nothing, or `transformer.` where there is a head.
     prefix: &'static str,
@@ -59,21 +59,16 @@ impl Checkpoint {
         let file = dir.join("config.json");
         let json = read(&file)?
             .ok_or_else(|| CheckpointError::Missing { dir: dir.to_owned(), file: "config.json" })?;
-        let mut digests = BTreeMap::from([("config.json".to_owned(), hash_bytes(&json))]);
+        let mut files = BTreeMap::from([("config.json".to_owned(), FileDigest::of(&json))]);
         let config = SqueezeBertConfig::parse(&json)
             .map_err(|source| CheckpointError::Json { file: file.clone(), source })?
             .map_err(|source| CheckpointError::Config { file, source })?;
-        let weights = weights(dir, &mut digests)?;
+        let weights = weights(dir, &mut files)?;
         let prefix = match weights.contains("transformer.embeddings.word_embeddings.weight") {
             true => "transformer.",
             false => "",
         };
-        Ok(Self { dir: dir.to_owned(), config, digests, weights, prefix, round: false })
-    }
-
-    /// sha256 (hex) of the configuration and of the weights, by file name.
-    pub fn digests(&self) -> BTreeMap<String, String> {
-        self.digests.clone()
+        Ok(Self { dir: dir.to_owned(), config, files, weights, prefix, round: false })
     }
 
     /// From now on matrices and tables are rounded to fp16 (biases and layer norms are not): what is
@@ -171,16 +166,17 @@ impl Checkpoint {
 }
 
 /// The file of weights; safetensors where there are both.
-fn weights(dir: &Path, digests: &mut BTreeMap<String, String>) -> Result<Weights, CheckpointError> {
+fn weights(dir: &Path, files: &mut BTreeMap<String, FileDigest>) -> Result<Weights, CheckpointError> {
     let file = dir.join(SAFETENSORS);
     if let Some(bytes) = read(&file)? {
-        digests.insert(SAFETENSORS.to_owned(), hash_bytes(&bytes));
+        files.insert(SAFETENSORS.to_owned(), FileDigest::of(&bytes));
         return Weights::safetensors(file, bytes);
     }
     let file = dir.join(TORCH);
     if file.is_file() {
         let unreadable = |source| CheckpointError::Unreadable { file: file.clone(), source };
-        digests.insert(TORCH.to_owned(), hash_file(&file).map_err(unreadable)?.1);
+        let (size, sha256) = hash_file(&file).map_err(unreadable)?;
+        files.insert(TORCH.to_owned(), FileDigest { size, sha256 });
         return Weights::torch(&file);
     }
     for index in [format!("{SAFETENSORS}.index.json"), format!("{TORCH}.index.json")] {

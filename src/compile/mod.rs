@@ -29,6 +29,7 @@ pub use calibrate::{Calibration, CalibrationError};
 pub use checkpoint::{Checkpoint, Grouped, Norm};
 pub use config::{Groups, Head, LAYER_NORM_EPS, SqueezeBertConfig};
 pub use error::{BuildError, CheckpointError, CompileError, ConfigError};
+pub(crate) use package::CALIBRATION;
 pub use package::Manifest;
 pub use verify::Verification;
 pub use weights::Tensor;

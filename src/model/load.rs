@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use ort::environment::Environment;
 
-use super::package::Package;
+use super::feed::Layout;
+use super::package::{Package, Source};
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
 use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
@@ -19,13 +20,15 @@ use crate::text::{TextTokenizer, Tokens};
 /// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
 /// that was asked for, or on the first of `fallback` that works.
 pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
-    let package = Arc::new(Package::open(&settings.path)?);
+    let (package, source) = Package::open_with_graph(&settings.path)?;
+    let package = Arc::new(package);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
     let loader = Loader {
         environment: runtime::environment(settings.library.as_deref())?,
         settings,
         package: &package,
+        source,
         warm_up,
     };
 
@@ -74,6 +77,8 @@ fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
     texts
 }
 
+const PACKED: &str = "a packed graph, also that of a plain checkpoint, is for the CPU; make a package for this one with `squeezeflow model build --target`";
+
 /// Why there is no session: another provider may help, or not.
 enum Failure {
     Provider(String),
@@ -84,6 +89,7 @@ struct Loader<'a> {
     environment: Environment,
     settings: &'a settings::Model,
     package: &'a Package,
+    source: Source,
     warm_up: Vec<Tokens>,
 }
 
@@ -114,10 +120,16 @@ impl<'a> Loader<'a> {
 
     /// One warm session.
     fn session(&self, provider: &Provider) -> Result<OrtSession, Failure> {
+        if self.package.layout == Layout::Packed && provider.kind != ProviderKind::Cpu {
+            return Err(Failure::Provider(PACKED.to_owned()));
+        }
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
         let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
             .map_err(failed)?;
-        let session = builder.commit_from_file(&self.package.model_file).map_err(failed)?;
+        let session = match &self.source {
+            Source::File(file) => builder.commit_from_file(file).map_err(failed)?,
+            Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,
+        };
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {

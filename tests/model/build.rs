@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use squeezeflow::config::settings::LongText;
+use squeezeflow::config::settings::{LongText, ProviderKind};
 use squeezeflow::model::tasks::classify;
 use squeezeflow::model::{Package, load};
 use squeezeflow::text::TextTokenizer;
@@ -188,6 +188,155 @@ fn what_is_refused_leaves_nothing_behind() {
     std::fs::create_dir(&out).unwrap();
     refused(&build(&tiny, &out, &[]), 2, &["is there already"]);
     assert!(names(&out).is_empty());
+}
+
+/// A file of the golden texts, one a line.
+fn texts(dir: &Path) -> PathBuf {
+    let line = |row: &Value| row["text"].as_str().unwrap().replace(['\n', '\r', '\t'], " ");
+    let lines: Vec<String> = rows("tiny-squeezebert").iter().map(line).collect();
+    let file = dir.join("texts.txt");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    file
+}
+
+/// All logits of the golden texts, each alone.
+fn logits(package: &Path) -> Vec<Vec<f32>> {
+    let mut loaded = load(&on_cpu(package)).unwrap();
+    let tokenizer = TextTokenizer::new(&loaded.package, 128, LongText::Truncate).unwrap();
+    let tokens = rows("tiny-squeezebert")
+        .into_iter()
+        .filter_map(|row| read(&tokenizer, row["text"].as_str().unwrap()));
+    tokens.map(|(tokens, _)| loaded.sessions[0].infer(&[&tokens]).unwrap().remove(0).logits).collect()
+}
+
+#[test]
+fn int8_is_calibrated_packed_and_the_same_in_all_company() {
+    let dir = tempfile::tempdir().unwrap();
+    let (texts, path) = (texts(dir.path()), dir.path().join("bytes"));
+    let (labelled, _) = labelled(dir.path());
+    let arguments = [
+        "--precision",
+        "int8",
+        "--calibrate",
+        texts.to_str().unwrap(),
+        "--evaluate",
+        labelled.to_str().unwrap(),
+        "--max-accuracy-loss",
+        "10",
+    ];
+    let told = succeeded(&build(&here(TINY), &path, &arguments));
+    assert!(told.contains("int8, packed") && told.contains("(texts.txt, labelled.tsv)"), "{told}");
+    let said = manifest(&path);
+    assert_eq!((&said["precision"], &said["layout"]), (&json!("int8"), &json!("packed")));
+    assert_eq!((&said["calibrated_on"], &said["batch_invariant"]), (&json!("texts.txt"), &json!(true)));
+    assert_eq!(said["verification"]["batch_difference"], 0.0);
+    let off = said["verification"]["relative_difference"].as_f64().unwrap();
+    assert!(off > 1e-5 && off < 0.1, "{off}");
+    assert!(said["files"]["calibration.json"].is_string());
+    let package = Package::open(&path).unwrap();
+    assert_eq!((package.precision.as_str(), package.layout.as_str()), ("int8", "packed"));
+    assert!(!package.files.contains_key("calibration.json"), "a package does not need it any more");
+    succeeded(&squeezeflow(&["model", "verify", path.to_str().unwrap()]));
+
+    for (arguments, part) in [
+        (vec!["--precision", "int8"], "--calibrate"),
+        (
+            vec!["--precision", "int8", "--calibrate", texts.to_str().unwrap(), "--target", "cuda"],
+            "for the CPU",
+        ),
+    ] {
+        refused(&build(&here(TINY), &dir.path().join("no"), &arguments), 2, &[part]);
+    }
+}
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) {
+    for name in names(from) {
+        std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+#[test]
+fn a_plain_checkpoint_is_a_model_path_too() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&here(TINY), dir.path());
+    let package = Package::open(dir.path()).unwrap();
+    assert_eq!((package.precision.as_str(), package.layout.as_str()), ("fp32", "packed"));
+    assert!(package.batch_invariant && package.labels.len() == 3);
+    let files: Vec<&str> = package.files.keys().map(String::as_str).collect();
+    assert_eq!(files, ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    let mut compared = 0;
+    let expected = rows("tiny-squeezebert").into_iter().filter(|row| row["token_count_seen"] != 2);
+    for (row, logits) in expected.zip(logits(dir.path())) {
+        for (expected, logit) in row["logits"].as_array().unwrap().iter().zip(logits) {
+            assert!((expected.as_f64().unwrap() - f64::from(logit)).abs() < 2e-5, "{}", row["id"]);
+            compared += 1;
+        }
+    }
+    assert!(compared > 60);
+    succeeded(&squeezeflow(&["model", "verify", dir.path().to_str().unwrap()]));
+    let told = succeeded(&squeezeflow(&["model", "inspect", dir.path().to_str().unwrap()]));
+    assert!(told.contains("model.safetensors") && told.contains("precision        fp32\n"), "{told}");
+
+    // The digest stands for the weights.
+    let file = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert_ne!(Package::open(dir.path()).unwrap().digest, package.digest);
+
+    // pytorch_model.bin in its place.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::copy(here(&format!("{TINY}.bin")), dir.path().join("pytorch_model.bin")).unwrap();
+    assert!(Package::open(dir.path()).unwrap().files.contains_key("pytorch_model.bin"));
+    assert_eq!(logits(dir.path()), logits(&here(TINY)));
+}
+
+#[test]
+fn a_checkpoint_with_its_calibration_is_the_int8_package() {
+    let dir = tempfile::tempdir().unwrap();
+    let (texts, path) = (texts(dir.path()), dir.path().join("package"));
+    succeeded(&build(&here(TINY), &path, &["--precision", "int8", "--calibrate", texts.to_str().unwrap()]));
+    let checkpoint = dir.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint).unwrap();
+    copy(&here(TINY), &checkpoint);
+    let plain = Package::open(&checkpoint).unwrap().digest;
+    std::fs::copy(path.join("calibration.json"), checkpoint.join("calibration.json")).unwrap();
+    let package = Package::open(&checkpoint).unwrap();
+    assert_eq!((package.precision.as_str(), package.batch_invariant), ("int8", true));
+    assert!(package.digest != plain && package.files.contains_key("calibration.json"));
+    assert_eq!(logits(&checkpoint), logits(&path), "bit for bit");
+
+    // One of another checkpoint's is refused, and so is one that is none.
+    for (calibration, part) in [(r#"{"ranges": {}}"#, "another checkpoint"), ("{", "calibration.json")] {
+        std::fs::write(checkpoint.join("calibration.json"), calibration).unwrap();
+        let error = load(&on_cpu(&checkpoint)).err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_packed_graph_is_refused_where_it_cannot_run() {
+    let mut settings = on_cpu(here(TINY));
+    settings.provider.kind = ProviderKind::Cuda;
+    let error = load(&settings).err().unwrap().to_string();
+    assert!(error.contains("is for the CPU") && error.contains("--target"), "{error}");
+    settings.fallback = vec![super::provider(ProviderKind::Cpu)];
+    assert_eq!(load(&settings).unwrap().receipt.provider, "cpu");
+}
+
+#[test]
+fn a_checkpoint_of_another_family_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(here("tests/packages/tiny-bert").join(file), dir.path().join(file)).unwrap();
+    }
+    let error = |dir: &Path| load(&on_cpu(dir)).err().unwrap().to_string();
+    assert!(error(dir.path()).contains("model.onnx (nor"), "{}", error(dir.path()));
+    std::fs::copy(here(TINY).join("model.safetensors"), dir.path().join("model.safetensors")).unwrap();
+    let told = error(dir.path());
+    assert!(told.contains("\"bert\"") && told.contains("only SqueezeBERT"), "{told}");
 }
 
 /// Weights whose differences fp16 cannot hold: the graph is made, is off, and is not written.

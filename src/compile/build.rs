@@ -112,6 +112,15 @@ pub struct Texts {
     pub texts: Vec<String>,
 }
 
+impl Texts {
+    /// All of them one after the other is a text as long as any can be: else no one would look at the
+    /// last positions.
+    fn with_a_long_one(&self) -> Self {
+        let long = self.texts.iter().take(LONG).map(String::as_str).collect::<Vec<_>>().join(" ");
+        Self { from: self.from.clone(), texts: [vec![long], self.texts.clone()].concat() }
+    }
+}
+
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -134,6 +143,8 @@ pub struct Built {
     pub graph_size: usize,
 }
 
+/// Texts of which a long one is made: truncated later.
+const LONG: usize = 200;
 /// Most texts that a calibration is made of: more move its ends no more.
 const CALIBRATED: usize = 512;
 /// Most texts that the graphs are compared on: enough of every length, and done in seconds.
@@ -150,7 +161,7 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
         return Err(BuildError::Request("only a text classifier can be evaluated on labelled texts"));
     }
     let mut draft = Draft::read(&checkpoint)?;
-    let texts = sequences(&draft, &checkpoint, &plan.texts, COMPARED)?;
+    let texts = sequences(&draft, &checkpoint, &plan.texts.with_a_long_one(), COMPARED)?;
     let library = plan.library.as_deref();
     let calibration = match (&plan.calibrate, precision) {
         (Some(texts), Precision::Int8) => {

@@ -147,14 +147,19 @@ impl Checkpoint {
         })
     }
 
-    /// Outputs of the head: its labels, or start and end. 0 without a head.
+    /// Outputs of the head: its labels, or start and end. 0 without a head. An error where the
+    /// configuration names another number of labels.
     pub fn outputs(&self) -> Result<usize, CheckpointError> {
         let name = match self.config.head {
             Head::SequenceClassification | Head::TokenClassification => "classifier.bias",
             Head::QuestionAnswering => return Ok(2),
             Head::None => return Ok(0),
         };
-        Ok(self.tensor(name)?.data.len())
+        let (found, named) = (self.tensor(name)?.data.len(), self.config.labels.len());
+        match named == 0 || named == found {
+            true => Ok(found),
+            false => Err(CheckpointError::Labels { file: self.weights.file.clone(), found, named }),
+        }
     }
 
     fn stored_name(&self, name: &str) -> String {
@@ -177,7 +182,7 @@ fn weights(dir: &Path, files: &mut BTreeMap<String, FileDigest>) -> Result<Weigh
         let unreadable = |source| CheckpointError::Unreadable { file: file.clone(), source };
         let (size, sha256) = hash_file(&file).map_err(unreadable)?;
         files.insert(TORCH.to_owned(), FileDigest { size, sha256 });
-        return Weights::torch(&file);
+        return Weights::torch(&file, size);
     }
     for index in [format!("{SAFETENSORS}.index.json"), format!("{TORCH}.index.json")] {
         let file = dir.join(index);

@@ -105,6 +105,26 @@ pub enum CheckpointError {
         /// As the file has it.
         found: String,
     },
+    /// A view of a few numbers, say, that stands for many.
+    #[error("{file}: the tensor {name} is said to be {size} bytes, more than the whole file: the checkpoint is broken", file = file.display())]
+    Larger {
+        /// The weights.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// In bytes.
+        size: usize,
+    },
+    /// The head and its labels.
+    #[error("{file}: the head has {found} outputs, config.json names {named} labels", file = file.display())]
+    Labels {
+        /// The weights.
+        file: PathBuf,
+        /// Rows of the classifier.
+        found: usize,
+        /// In `id2label`.
+        named: usize,
+    },
     /// NaN or infinity among the weights.
     #[error("{file}: the tensor {name} holds NaN or infinity: the checkpoint is broken", file = file.display())]
     NotFinite {

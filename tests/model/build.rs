@@ -83,18 +83,18 @@ fn a_built_package_answers_as_transformers_does() {
     for target in ["cpu", "portable"] {
         let path = dir.path().join(target);
         let told = succeeded(&build(&here(TINY), &path, &["--target", target, "--version", "2.1.0"]));
-        assert!(told.contains("fp32") && told.contains("verified on 170 texts (built in)"), "{told}");
+        assert!(told.contains("fp32") && told.contains("verified on 171 texts (built in)"), "{told}");
         let said = manifest(&path);
         assert_eq!(
             (&said["name"], &said["version"], &said["target"]),
             (&json!(target), &json!("2.1.0"), &json!(target))
         );
-        assert_eq!((&said["batch_invariant"], &said["verification"]["texts"]), (&json!(true), &json!(170)));
+        assert_eq!((&said["batch_invariant"], &said["verification"]["texts"]), (&json!(true), &json!(171)));
         assert!(said["verification"]["relative_difference"].as_f64().unwrap() < 1e-5);
         assert!(said["checkpoint"]["model.safetensors"].as_str().unwrap().len() == 64);
         assert_eq!(said["files"].as_object().unwrap().len(), 5, "{said}");
         let card = std::fs::read_to_string(path.join("README.md")).unwrap();
-        assert!(card.contains("170 texts") && !card.contains("model-index"), "{card}");
+        assert!(card.contains("171 texts") && !card.contains("model-index"), "{card}");
 
         let mut loaded = load(&on_cpu(&path)).unwrap();
         let tokenizer = TextTokenizer::new(&loaded.package, 128, LongText::Truncate).unwrap();
@@ -246,6 +246,32 @@ fn int8_is_calibrated_packed_and_the_same_in_all_company() {
         ),
     ] {
         refused(&build(&here(TINY), &dir.path().join("no"), &arguments), 2, &[part]);
+    }
+}
+
+/// Heads that are no text classifier's are built and verified too.
+#[test]
+fn other_heads_are_built() {
+    let dir = tempfile::tempdir().unwrap();
+    for (head, target) in
+        [("ForTokenClassification", "cpu"), ("ForQuestionAnswering", "portable"), ("Model", "cpu")]
+    {
+        let mut config = shape(head, [4, 4, 4, 1, 4, 1], 32, 64, 4, 5);
+        (config["vocab_size"], config["max_position_embeddings"]) = (json!(1000), json!(60));
+        let checkpoint = random(config);
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
+        }
+        let path = dir.path().join(head);
+        let told = succeeded(&build(checkpoint.path(), &path, &["--target", target]));
+        assert!(told.contains("fp32"), "{told}");
+        // Numbers by token, of 171 texts, one of them as long as the model reads.
+        assert!(manifest(&path)["verification"]["values"].as_u64().unwrap() > 171 * 8, "{head}");
+        let file = dir.path().join("l.tsv");
+        std::fs::write(&file, "fine\t0\n").unwrap();
+        let no = dir.path().join("no");
+        let output = build(checkpoint.path(), &no, &["--evaluate", file.to_str().unwrap()]);
+        refused(&output, 2, &["only a text classifier"]);
     }
 }
 

@@ -24,6 +24,18 @@ impl Layout {
         if inputs.any(|name| name == "offsets") { Self::Packed } else { Self::Padded }
     }
 
+    /// Tokens that the model computes for sequences of these lengths.
+    pub fn computed(self, lengths: impl IntoIterator<Item = usize>) -> usize {
+        let (mut sum, mut longest, mut count) = (0, 0, 0);
+        for length in lengths {
+            (sum, longest, count) = (sum + length, length.max(longest), count + 1);
+        }
+        match self {
+            Self::Padded => longest * count,
+            Self::Packed => sum,
+        }
+    }
+
     /// As shown to people.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -232,6 +244,13 @@ mod tests {
             pack(&mut buffer, role, &batch);
             assert_eq!(buffer, expected, "{role:?}");
         }
+    }
+
+    #[test]
+    fn padding_costs_what_tokens_cost() {
+        assert_eq!(Layout::Padded.computed([3, 1, 2]), 9);
+        assert_eq!(Layout::Packed.computed([3, 1, 2]), 6);
+        assert_eq!(Layout::Padded.computed([]), 0);
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
+use prost::bytes::Bytes;
 
-use super::feed::Layout;
 use super::package::{Package, Source};
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
-use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
+use super::weights::SharedWeights;
+use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Receipt, runtime};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider, ProviderKind};
 use crate::text::{TextTokenizer, Tokens};
@@ -24,13 +25,23 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     let package = Arc::new(package);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
-    let loader = Loader {
+    let mut loader = Loader {
         environment: runtime::environment(settings.library.as_deref())?,
         settings,
         package: &package,
         source,
         warm_up,
+        weights: None,
     };
+    if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
+        // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
+        let weights = match &loader.source {
+            Source::File(file) => std::fs::read(file).map(Bytes::from).and_then(SharedWeights::of),
+            Source::Built(graph) => SharedWeights::of(graph.clone()),
+        };
+        let file = settings.path.clone();
+        loader.weights = Some(weights.map_err(|source| PackageError::Onnx { file, source })?);
+    }
 
     let (provider, first) = loader.first()?;
     let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
@@ -91,6 +102,8 @@ struct Loader<'a> {
     package: &'a Package,
     source: Source,
     warm_up: Vec<Tokens>,
+    /// `None`: each session has its own.
+    weights: Option<SharedWeights>,
 }
 
 impl<'a> Loader<'a> {
@@ -126,6 +139,9 @@ impl<'a> Loader<'a> {
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
         let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
             .map_err(failed)?;
+        if let Some(weights) = &self.weights {
+            builder = weights.supply(builder).map_err(failed)?;
+        }
         let session = match &self.source {
             Source::File(file) => builder.commit_from_file(file).map_err(failed)?,
             Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,

@@ -8,6 +8,7 @@
 //! | `load` | package + provider → warm sessions |
 //! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
 //! | `probe` | any graph with all its outputs, for comparing graphs |
+//! | `weights` | what all sessions of a packed graph share |
 //! | `tasks/` | what raw outputs mean |
 
 mod error;
@@ -24,6 +25,7 @@ mod providers;
 mod runtime;
 mod session;
 pub mod tasks;
+mod weights;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use prost::bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::error::PackageError;
@@ -64,7 +65,7 @@ pub(super) enum Source {
     /// A file of the package.
     File(PathBuf),
     /// Built of a checkpoint: the model's bytes.
-    Built(Vec<u8>),
+    Built(Bytes),
 }
 
 /// One file of a package.
@@ -209,7 +210,7 @@ impl Reader<'_> {
         let graph = packed::build(&checkpoint, arithmetic)?;
         let facts = onnx::facts(&graph[..])
             .map_err(|source| PackageError::Onnx { file: self.dir.to_owned(), source })?;
-        Ok((Source::Built(graph), facts))
+        Ok((Source::Built(graph.into()), facts))
     }
 
     /// External data: relative to the graph's folder, and really inside the package.

@@ -1,13 +1,15 @@
 //! The packed graph: equal to transformers and to the reference, int8 within its bounds, and no text sees
 //! another.
 
+use std::num::NonZeroUsize;
+
 use squeezeflow::compile::packed::{self, Arithmetic};
 use squeezeflow::compile::{Calibration, CalibrationError, Checkpoint, CompileError, reference};
-use squeezeflow::model::{Probe, Rewriting};
+use squeezeflow::model::{InferError, Layout, Probe, Rewriting, load};
 use squeezeflow::text::Tokens;
 
 use super::compile::{answers, difference, golden, random, sequences, shape, worst};
-use super::here;
+use super::{here, on_cpu};
 
 const TINY: &str = "tests/checkpoints/tiny-squeezebert";
 
@@ -120,4 +122,50 @@ fn a_batch_that_fails_leaves_the_session_as_it_was() {
     let bad = Tokens { ids: vec![2, 1_000_000, 3], of_text: 3 };
     assert!(probe.run(&[&good, &bad], 0).is_err());
     assert_eq!(probe.run(&[&good], 0).unwrap(), expected);
+}
+
+/// A package folder with this graph, and the tiny package's tokenizer.
+fn package(checkpoint: &Checkpoint, graph: &[u8]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(here("tests/packages/tiny-squeezebert").join(file), dir.path().join(file)).unwrap();
+    }
+    std::fs::copy(checkpoint.dir.join("config.json"), dir.path().join("config.json")).unwrap();
+    std::fs::write(dir.path().join("model.onnx"), graph).unwrap();
+    dir
+}
+
+#[test]
+fn sessions_of_a_packed_package_share_weights_and_answer_alike() {
+    let mut config = shape("ForSequenceClassification", [4, 4, 4, 1, 4, 4], 256, 512, 8, 3);
+    config["vocab_size"] = 1000.into();
+    config["max_position_embeddings"] = 128.into();
+    let dir = random(config);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let texts = sequences(1000, 60);
+    let calibration = Calibration::of(&checkpoint, &texts, None, &|_| {}).unwrap();
+    for (arithmetic, precision) in [(Arithmetic::F32, "fp32"), (Arithmetic::Int8(&calibration), "int8")] {
+        let graph = packed::build(&checkpoint, arithmetic).unwrap();
+        let dir = package(&checkpoint, &graph);
+        let mut settings = on_cpu(dir.path());
+        settings.sessions = NonZeroUsize::new(3).unwrap();
+        let mut loaded = load(&settings).unwrap();
+        assert_eq!(loaded.package.layout, Layout::Packed);
+        assert_eq!((loaded.receipt.precision.as_str(), loaded.receipt.batch_invariant), (precision, true));
+
+        let (_, expected) = answers(&graph, Rewriting::All, &texts, 1);
+        let batch: Vec<&Tokens> = texts.iter().collect();
+        for session in &mut loaded.sessions {
+            let outputs = session.infer(&batch).unwrap();
+            for (output, expected) in outputs.iter().zip(&expected) {
+                match arithmetic {
+                    Arithmetic::Int8(_) => assert_eq!(output.logits, expected[0]),
+                    _ => assert!(worst([(&output.logits, &expected[0])].into_iter()) < 1e-5),
+                }
+            }
+            let empty = Tokens { ids: Vec::new(), of_text: 0 };
+            assert_eq!(session.infer(&[&empty]).unwrap_err(), InferError::NoTokens);
+            assert!(session.infer(&[]).unwrap().is_empty());
+        }
+    }
 }

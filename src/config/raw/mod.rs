@@ -170,7 +170,7 @@ pub(in crate::config) struct Model {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Batch {
-    /// Most tokens that are computed for one batch, padding included.
+    /// Most tokens that are computed for one batch, padding included where the package's graph pads (packed ones do not).
     pub(in crate::config) max_batch_tokens: Count,
     /// Most texts in one batch.
     pub(in crate::config) max_batch_size: Count,

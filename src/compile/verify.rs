@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::build::Precision;
 use super::error::BuildError;
+use super::plan::Precision;
 use crate::model::{Answer, Probe, ProbeError, Rewriting};
 use crate::text::Tokens;
 

@@ -334,6 +334,16 @@ fn a_checkpoint_with_its_calibration_is_the_int8_package() {
     assert!(package.digest != plain && package.files.contains_key("calibration.json"));
     assert_eq!(logits(&checkpoint), logits(&path), "bit for bit");
 
+    // The same again is the same again.
+    let again = dir.path().join("again");
+    succeeded(&build(&here(TINY), &again, &["--precision", "int8", "--calibrate", texts.to_str().unwrap()]));
+    for file in ["model.onnx", "calibration.json"] {
+        assert!(
+            std::fs::read(again.join(file)).unwrap() == std::fs::read(path.join(file)).unwrap(),
+            "{file}"
+        );
+    }
+
     // One of another checkpoint's is refused, and so is one that is none.
     for (calibration, part) in [(r#"{"ranges": {}}"#, "another checkpoint"), ("{", "calibration.json")] {
         std::fs::write(checkpoint.join("calibration.json"), calibration).unwrap();

@@ -145,7 +145,7 @@ pub(in crate::config) enum SaslMechanism {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Model {
-    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), relative to the pipeline file.
+    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), or of a plain SqueezeBERT checkpoint, relative to the pipeline file.
     #[schemars(length(min = 1), example = &"../models/sentiment")]
     pub(in crate::config) path: String,
     /// What to run it on: `cpu`, `cuda`, `tensorrt`, or one of them with options of ONNX Runtime.

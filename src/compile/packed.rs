@@ -12,15 +12,13 @@
 //! token of each text only. In int8 the inputs of the products are bytes with scales that calibration has fixed
 //! (`calibrate`), so that no number depends on what else is in the batch.
 
-use std::collections::BTreeMap;
-
 use super::calibrate::Calibration;
 use super::checkpoint::{Checkpoint, Grouped};
 use super::config::{Head, LAYER_NORM_EPS, SqueezeBertConfig};
 use super::error::CompileError;
 use super::graph::{Attribute, Dim, Element, GraphBuilder};
 use super::quantise::{self, Scale};
-use crate::operators;
+use crate::operators::{self, kernels::product::pack};
 
 /// What the products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,8 +66,6 @@ struct Writer<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a SqueezeBertConfig,
     arithmetic: Arithmetic<'a>,
-    /// The zero points that the graph holds already.
-    zeros: BTreeMap<u8, String>,
     /// The offsets without the last.
     starts: Option<String>,
     /// From the attention of a classifier's last layer on, there is one row a text.
@@ -80,11 +76,7 @@ impl<'a> Writer<'a> {
     fn new(checkpoint: &'a Checkpoint, arithmetic: Arithmetic<'a>) -> Self {
         let mut g = GraphBuilder::new("squeezebert-packed");
         g.import(operators::DOMAIN, operators::VERSION);
-        if matches!(arithmetic, Arithmetic::Int8(_)) {
-            g.import("com.microsoft", 1);
-        }
-        let (zeros, starts) = (BTreeMap::new(), None);
-        Self { g, checkpoint, config: &checkpoint.config, arithmetic, zeros, starts, first_only: false }
+        Self { g, checkpoint, config: &checkpoint.config, arithmetic, starts: None, first_only: false }
     }
 
     fn write(mut self) -> Result<Vec<u8>, CompileError> {
@@ -175,8 +167,7 @@ impl<'a> Writer<'a> {
         )?;
 
         let up = self.grouped(&name("intermediate.conv1d"), groups.intermediate, hidden, inner)?;
-        let up = self.product(&name("intermediate"), &x, up);
-        let active = self.gelu(&format!("layer{layer}.gelu"), up)?;
+        let active = self.up(&name("intermediate"), &format!("layer{layer}.gelu"), &x, up)?;
         let down = self.grouped(&name("output.conv1d"), groups.output, inner, hidden)?;
         let down = self.product(&name("output"), &active, down);
         let terms = vec![residual.0, down.parts];
@@ -262,7 +253,40 @@ impl<'a> Writer<'a> {
         Ok((Operand { slices: vec![point], scales: vec![scale] }, value_bias))
     }
 
-    /// Bias and GELU. The parts stay apart where the next product wants them so.
+    /// Product, bias and GELU. The parts stay apart where the next product wants them so; then, in int8, all of it
+    /// is one operator.
+    fn up(
+        &mut self,
+        name: &str,
+        point: &str,
+        x: &Operand,
+        weights: Grouped,
+    ) -> Result<Operand, CompileError> {
+        let groups = self.config.groups;
+        if !matches!(self.arithmetic, Arithmetic::Int8(_)) || groups.intermediate != groups.output {
+            let up = self.product(name, x, weights);
+            return self.gelu(point, up);
+        }
+        let x = self.apart(x, groups.intermediate, weights.inputs);
+        let mut operand = Operand { slices: Vec::new(), scales: Vec::new() };
+        let biases = weights.bias.chunks_exact(weights.outputs);
+        for (i, ((slice, from), (matrix, bias))) in
+            x.slices.iter().zip(&x.scales).zip(weights.weights.iter().zip(biases)).enumerate()
+        {
+            let point = format!("{point}.{i}");
+            let (Some(from), Some(to)) = (*from, self.scale(&point)?) else { continue };
+            let (matrix, mut attributes) =
+                self.stored_bytes(&format!("{name}.weight.{i}"), matrix, weights.outputs, from);
+            attributes.push(("bias", Attribute::Floats(bias.to_vec())));
+            attributes.extend(scales(&[to]));
+            self.g.node("ProductGeluU8", operators::DOMAIN, &[slice, &matrix], &[&point], &attributes);
+            operand.slices.push(point);
+            operand.scales.push(Some(to));
+        }
+        Ok(operand)
+    }
+
+    /// Bias and GELU of a product that is there.
     fn gelu(&mut self, point: &str, up: Product) -> Result<Operand, CompileError> {
         let groups = self.config.groups;
         let parts = match groups.intermediate == groups.output {
@@ -334,29 +358,58 @@ impl<'a> Writer<'a> {
     /// One product a group.
     fn product(&mut self, name: &str, x: &Operand, weights: Grouped) -> Product {
         let count = weights.weights.len();
-        let (slices, scales) = match (x.slices.len(), &x.slices[..]) {
-            (1, [whole]) if count > 1 => (self.split(whole, count, weights.inputs), vec![x.scales[0]; count]),
-            _ => (x.slices.clone(), x.scales.clone()),
-        };
-        let (inputs, outputs) = (weights.inputs, weights.outputs);
-        let shape = [inputs, outputs];
+        let operand = self.apart(x, count, weights.inputs);
         let mut parts = Vec::with_capacity(count);
-        for (i, ((slice, scale), matrix)) in slices.iter().zip(scales).zip(&weights.weights).enumerate() {
+        for (i, ((slice, scale), matrix)) in
+            operand.slices.iter().zip(&operand.scales).zip(&weights.weights).enumerate()
+        {
             let stored = format!("{name}.weight.{i}");
-            let Some(scale) = scale else {
-                let matrix = self.g.initializer_f32(&stored, &shape, matrix);
-                parts.push(self.g.op("MatMul", &[slice, &matrix], &[]));
-                continue;
-            };
-            let (matrix, factors) = quantise::weights(matrix, outputs);
-            let matrix = self.g.initializer_i8(&stored, &shape, &matrix);
-            let factors = self.g.initializer_f32(&format!("{stored}.scale"), &[outputs], &factors);
-            let factor = self.g.scalar(scale.factor);
-            let zero = self.zero(scale.zero);
-            let inputs = [slice.as_str(), &matrix, &factor, &factors, &zero];
-            parts.extend(self.g.nodes("MatMulIntegerToFloat", "com.microsoft", &inputs, 1, &[]));
+            match scale {
+                None => {
+                    let matrix = self.g.initializer_f32(&stored, &[weights.inputs, weights.outputs], matrix);
+                    parts.push(self.g.op("MatMul", &[slice, &matrix], &[]));
+                }
+                Some(scale) => {
+                    let (matrix, attributes) = self.stored_bytes(&stored, matrix, weights.outputs, *scale);
+                    let inputs = [slice.as_str(), &matrix];
+                    parts.extend(self.g.nodes("ProductU8", operators::DOMAIN, &inputs, 1, &attributes));
+                }
+            }
         }
         Product { parts, bias: weights.bias }
+    }
+
+    /// The same matrix in as many slices as there are groups.
+    fn apart(&mut self, x: &Operand, count: usize, width: usize) -> Operand {
+        match (x.slices.len(), &x.slices[..]) {
+            (1, [whole]) if count > 1 => {
+                Operand { slices: self.split(whole, count, width), scales: vec![x.scales[0]; count] }
+            }
+            _ => Operand { slices: x.slices.clone(), scales: x.scales.clone() },
+        }
+    }
+
+    /// Weights in bytes, ordered as the operator reads them, and what it has to know of them.
+    fn stored_bytes(
+        &mut self,
+        name: &str,
+        matrix: &[f32],
+        outputs: usize,
+        scale: Scale,
+    ) -> (String, Vec<(&'static str, Attribute)>) {
+        let inputs = matrix.len() / outputs;
+        let (bytes, factors) = quantise::weights(matrix, outputs);
+        let start = |column: usize| {
+            let sum: i64 = bytes.iter().skip(column).step_by(outputs).map(|w| i64::from(*w)).sum();
+            -i64::from(scale.zero) * sum
+        };
+        let attributes = vec![
+            ("outputs", Attribute::Int(int(outputs))),
+            ("factors", Attribute::Floats(factors.iter().map(|factor| factor * scale.factor).collect())),
+            ("starts", Attribute::Ints((0..outputs).map(start).collect())),
+        ];
+        let packed = pack(&bytes, inputs, outputs);
+        (self.g.initializer_i8(name, &[packed.len()], &packed), attributes)
     }
 
     fn head(&mut self, hidden: &str) -> Result<(), CompileError> {
@@ -421,13 +474,6 @@ impl<'a> Writer<'a> {
         let rows = self.g.op("Gather", &[value, &starts], &[]);
         self.starts = Some(starts);
         rows
-    }
-
-    /// A byte, stored once.
-    fn zero(&mut self, byte: u8) -> String {
-        let g = &mut self.g;
-        let store = || g.initializer_u8(&format!("byte_{byte}"), &[], &[byte]);
-        self.zeros.entry(byte).or_insert_with(store).clone()
     }
 
     /// With the sizes: ONNX Runtime takes two Splits of one value for the same node if only the number of their

@@ -1,5 +1,7 @@
 //! Numbers to bytes: activations by a fixed scale and zero point, weights by one scale a column.
 
+use crate::operators::kernels::product::LARGEST;
+
 /// How an activation becomes an unsigned byte: `round(x / factor) + zero`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
@@ -22,9 +24,8 @@ impl Scale {
     }
 }
 
-/// Seven bits, and the sign within them: on processors without VNNI, ONNX Runtime's product adds two products of
-/// bytes in 16 bits before it goes on, and 2 · 255 · 64 is the most that these hold.
-const LARGEST: f32 = 63.0;
+/// Seven bits, the sign within them: what the product takes on every processor (see [`LARGEST`]).
+const MOST: f32 = LARGEST as f32;
 
 /// A matrix `[inputs, outputs]` in signed bytes, and the scale of each column.
 pub fn weights(matrix: &[f32], outputs: usize) -> (Vec<i8>, Vec<f32>) {
@@ -34,9 +35,9 @@ pub fn weights(matrix: &[f32], outputs: usize) -> (Vec<i8>, Vec<f32>) {
             *largest = largest.max(x.abs());
         }
     }
-    let factor = |largest: &f32| if *largest > 0.0 { largest / LARGEST } else { 1.0 };
+    let factor = |largest: &f32| if *largest > 0.0 { largest / MOST } else { 1.0 };
     let factors: Vec<f32> = largest.iter().map(factor).collect();
-    let quantise = |(x, factor): (&f32, &f32)| (x / factor).round_ties_even().clamp(-LARGEST, LARGEST) as i8;
+    let quantise = |(x, factor): (&f32, &f32)| (x / factor).round_ties_even().clamp(-MOST, MOST) as i8;
     let bytes = matrix.chunks_exact(outputs).flat_map(|row| row.iter().zip(&factors).map(quantise)).collect();
     (bytes, factors)
 }

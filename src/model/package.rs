@@ -287,6 +287,8 @@ fn precision(facts: &Facts) -> &'static str {
             "QAttention",
             "DynamicQuantize",
             "QuantizeLinear",
+            "ProductU8",
+            "ProductGeluU8",
         ]
         .iter()
         .any(|start| op.starts_with(start))

@@ -67,7 +67,7 @@ impl Probe {
         };
         let open = || -> ort::Result<Session> {
             let builder = Session::builder(&environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
-            let operators = operators::domain(operators::Level::best())?;
+            let operators = operators::domain(operators::Level::best(), 1)?;
             builder.with_optimization_level(level)?.with_operators(operators)?.commit_from_memory(graph)
         };
         let session = open().map_err(|e| ProbeError::Refused(e.message().trim_end().to_owned()))?;

@@ -46,7 +46,8 @@ pub(super) fn builder(
         builder = builder.with_intra_op_spinning(false)?;
     }
     if layout == Layout::Packed {
-        builder = builder.with_operators(operators::domain(operators::Level::best())?)?;
+        builder =
+            builder.with_operators(operators::domain(operators::Level::best(), model.threads.get())?)?;
     }
     if provider.kind != ProviderKind::Cpu {
         builder = builder.with_disable_cpu_fallback()?;

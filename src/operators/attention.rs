@@ -9,10 +9,11 @@ use ort::value::TensorElementType;
 
 use super::kernels::Level;
 use super::kernels::attention::{Context, Matrix, Plan, attention};
-use super::{BoxedKernel, Form, attributes, guarded, wrong};
+use super::{BoxedKernel, Form, attributes, guarded, parallel, wrong};
 
 pub(super) struct PackedAttention {
     pub level: Level,
+    pub threads: usize,
     pub form: Form,
 }
 
@@ -44,7 +45,7 @@ impl Operator for PackedAttention {
             values: attributes::parts(context, "values")?,
             query_bias: attributes::floats(context, "query_bias"),
         };
-        let (level, form) = (self.level, self.form);
+        let (level, threads, form) = (self.level, self.threads, self.form);
         let quantisers = attributes::quantisers(context)?;
         if quantisers.len() != usize::from(form == Form::Byte) {
             return Err(wrong("attention to bytes takes one scale, to floats none"));
@@ -60,11 +61,29 @@ impl Operator for PackedAttention {
             let asking = if plan.first_only { offsets.len().saturating_sub(1) } else { tokens };
             let shape = attributes::shape([asking, plan.heads.saturating_mul(plan.width)])?;
             let mut out = context.output(0, shape)?.ok_or_else(|| wrong("the output is missing"))?;
-            let context = match quantisers.first() {
+            let hidden = plan.heads.saturating_mul(plan.width);
+            let mut rest = match quantisers.first() {
                 None => Context::Float(out.try_extract_tensor_mut()?.1),
                 Some(quantiser) => Context::Byte(out.try_extract_tensor_mut()?.1, *quantiser),
             };
-            attention(level, &plan, &matrices, &offsets, context).map_err(|e| wrong(&e.to_string()))
+            plan.check(&matrices, &offsets, &rest).map_err(|e| wrong(&e.to_string()))?;
+            let mut jobs = Vec::new();
+            for texts in parallel::texts(&offsets, threads) {
+                let tokens = offsets[texts.start]..offsets[texts.end];
+                let asking = if plan.first_only { texts.clone() } else { tokens.clone() };
+                let asks = |i| plan.queries.iter().any(|part| part.matrix == i);
+                let rows = |i| if asks(i) { asking.clone() } else { tokens.clone() };
+                let part: Vec<Matrix<'_>> =
+                    matrices.iter().enumerate().map(|(i, matrix)| matrix.rows(rows(i))).collect();
+                let own: Vec<usize> =
+                    offsets[texts.start..=texts.end].iter().map(|o| o - tokens.start).collect();
+                let (this, after) = rest.split(asking.len() * hidden);
+                rest = after;
+                jobs.push((part, own, this));
+            }
+            parallel::each(context, jobs, |(matrices, offsets, out)| {
+                attention(level, &plan, &matrices, &offsets, out)
+            })
         }))
     }
 }

@@ -22,6 +22,13 @@ pub(super) fn counts(context: &KernelContext<'_>, name: &str) -> ort::Result<Vec
     counts.map_err(|_| wrong(&format!("the attribute {name} must hold counts")))
 }
 
+/// Integers of 32 bits; none where the attribute is left out.
+pub(super) fn integers(context: &KernelContext<'_>, name: &str) -> ort::Result<Vec<i32>> {
+    let values: Vec<i64> = context.get(name).unwrap_or_default();
+    let integers = values.into_iter().map(i32::try_from).collect::<Result<_, _>>();
+    integers.map_err(|_| wrong(&format!("the attribute {name} must hold integers of 32 bits")))
+}
+
 /// Numbers; none where the attribute is left out.
 pub(super) fn floats(context: &KernelContext<'_>, name: &str) -> Vec<f32> {
     context.get(name).unwrap_or_default()

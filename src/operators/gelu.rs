@@ -7,10 +7,11 @@ use ort::value::TensorElementType;
 
 use super::kernels::Level;
 use super::kernels::gelu::{gelu_f32, gelu_u8};
-use super::{BoxedKernel, Form, attributes, guarded, wrong};
+use super::{BoxedKernel, Form, attributes, guarded, parallel, wrong};
 
 pub(super) struct Gelu {
     pub level: Level,
+    pub threads: usize,
     pub form: Form,
 }
 
@@ -32,7 +33,7 @@ impl Operator for Gelu {
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
         let bias = attributes::floats(context, "bias");
         let quantisers = attributes::quantisers(context)?;
-        let (level, form) = (self.level, self.form);
+        let (level, threads, form) = (self.level, self.threads, self.form);
         if quantisers.len() != usize::from(form == Form::Byte) {
             return Err(wrong("GELU to bytes takes one scale, to floats none"));
         }
@@ -44,11 +45,24 @@ impl Operator for Gelu {
             }
             let shape = attributes::shape([rows, x.columns])?;
             let mut out = context.output(0, shape)?.ok_or_else(|| wrong("the output is missing"))?;
+            let part = (parallel::share(rows, threads) * x.columns).max(1);
+            let parts = x.data.chunks(part);
             match quantisers.first() {
-                None => gelu_f32(level, x.data, &bias, out.try_extract_tensor_mut()?.1),
-                Some(quantiser) => gelu_u8(level, x.data, &bias, *quantiser, out.try_extract_tensor_mut()?.1),
+                None => {
+                    let out: &mut [f32] = out.try_extract_tensor_mut()?.1;
+                    parallel::each(context, parts.zip(out.chunks_mut(part)).collect(), |(x, out)| {
+                        gelu_f32(level, x, &bias, out);
+                        Ok::<_, &str>(())
+                    })
+                }
+                Some(quantiser) => {
+                    let out: &mut [u8] = out.try_extract_tensor_mut()?.1;
+                    parallel::each(context, parts.zip(out.chunks_mut(part)).collect(), |(x, out)| {
+                        gelu_u8(level, x, &bias, *quantiser, out);
+                        Ok::<_, &str>(())
+                    })
+                }
             }
-            Ok(())
         }))
     }
 }

@@ -6,12 +6,13 @@
 //! | `PackedAttention`, `PackedAttentionU8` | attention over texts without padding → context, as floats or quantised |
 //! | `AddNorm`, `AddNormU8` | sum of matrices, layer norm, groups of columns apart, as floats or quantised |
 //! | `Gelu`, `GeluU8` | bias and GELU, as floats or quantised |
+//! | `ProductU8`, `ProductGeluU8` | product of bytes → floats, or through bias and GELU → bytes |
 //!
-//! `kernels/` is the arithmetic; `attributes`, `attention`, `norm` and `gelu` here are what ONNX Runtime sees of
-//! it. An operator never unwinds into ONNX Runtime: a panic becomes an error of the run.
+//! `kernels/` is the arithmetic; the files here are what ONNX Runtime sees of it; `parallel` splits the work of a
+//! session that has several threads. An operator never unwinds into ONNX Runtime: a panic becomes an error of the run.
 //!
 //! This is the room with unsafe code: calling a function that was compiled for a processor's extensions is
-//! unsafe by nature, and the two loops that attention spends its time in do without bounds checks. Each use says
+//! unsafe by nature, and the inner loops of attention and of the product do without bounds checks. Each use says
 //! why it is sound. The tests hold every kernel, at every level that the processor has, against plain loops in
 //! double precision.
 #![allow(unsafe_code)]
@@ -21,6 +22,8 @@ mod attributes;
 mod gelu;
 pub mod kernels;
 mod norm;
+mod parallel;
+mod product;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,15 +37,17 @@ pub const DOMAIN: &str = "squeezeflow";
 /// Its version.
 pub const VERSION: i64 = 1;
 
-/// All operators, computed at one level: for one session. ONNX Runtime must be loaded.
-pub fn domain(level: Level) -> ort::Result<OperatorDomain> {
+/// All operators, computed at one level, for one session of so many threads. ONNX Runtime must be loaded.
+pub fn domain(level: Level, threads: usize) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
-        .add(attention::PackedAttention { level, form: Form::Float })?
-        .add(attention::PackedAttention { level, form: Form::Byte })?
-        .add(norm::AddNorm { level, form: Form::Float })?
-        .add(norm::AddNorm { level, form: Form::Byte })?
-        .add(gelu::Gelu { level, form: Form::Float })?
-        .add(gelu::Gelu { level, form: Form::Byte })
+        .add(attention::PackedAttention { level, threads, form: Form::Float })?
+        .add(attention::PackedAttention { level, threads, form: Form::Byte })?
+        .add(norm::AddNorm { level, threads, form: Form::Float })?
+        .add(norm::AddNorm { level, threads, form: Form::Byte })?
+        .add(gelu::Gelu { level, threads, form: Form::Float })?
+        .add(gelu::Gelu { level, threads, form: Form::Byte })?
+        .add(product::Product { level, threads, form: Form::Float })?
+        .add(product::Product { level, threads, form: Form::Byte })
 }
 
 /// What an operator gives: floats, or quantised bytes.

@@ -3,15 +3,18 @@
 //! Attributes: `terms`: of how many parts each summand consists; `gamma`, `beta`, `bias` (may be left out),
 //! `epsilon`; for bytes `scales` and `zeros`, one a slice.
 
+use std::ops::Range;
+
 use ort::operator::{KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use super::kernels::Level;
 use super::kernels::norm::{Norm, Term, norm_f32, norm_u8};
-use super::{BoxedKernel, Form, attributes, guarded, wrong};
+use super::{BoxedKernel, Form, attributes, guarded, parallel, wrong};
 
 pub(super) struct AddNorm {
     pub level: Level,
+    pub threads: usize,
     pub form: Form,
 }
 
@@ -39,7 +42,7 @@ impl Operator for AddNorm {
         let [gamma, beta, bias] = ["gamma", "beta", "bias"].map(|name| attributes::floats(context, name));
         let epsilon: f32 = context.get("epsilon").ok_or_else(|| wrong("the attribute epsilon is missing"))?;
         let quantisers = attributes::quantisers(context)?;
-        let (level, form, columns) = (self.level, self.form, gamma.len());
+        let (level, threads, form, columns) = (self.level, self.threads, self.form, gamma.len());
         if columns == 0 || beta.len() != columns || !(bias.is_empty() || bias.len() == columns) {
             return Err(wrong("gamma, beta and bias must be equally long"));
         }
@@ -86,20 +89,49 @@ impl Operator for AddNorm {
                 |index, shape| context.output(index, shape)?.ok_or_else(|| wrong("an output is missing"));
             let mut outputs =
                 (0..count).map(|i| output(whole + i, shape)).collect::<ort::Result<Vec<_>>>()?;
+            let share = parallel::share(rows, threads).max(1);
+            let terms = |from: usize| {
+                let rows = from * share..rows.min((from + 1) * share);
+                let terms = summands.iter().map(|term| rows_of(term, columns, &rows));
+                terms.collect::<Option<Vec<_>>>().ok_or("a summand is too short")
+            };
+            let width = columns / count;
             match form {
                 Form::Float => {
-                    let slices = outputs.iter_mut().map(|out| Ok(out.try_extract_tensor_mut::<f32>()?.1));
-                    norm_f32(level, norm, &summands, &mut slices.collect::<ort::Result<Vec<_>>>()?);
+                    let mut slices = Vec::with_capacity(count);
+                    for out in &mut outputs {
+                        slices.push(out.try_extract_tensor_mut::<f32>()?.1.chunks_mut(share * width));
+                    }
+                    let jobs = (0..rows.div_ceil(share))
+                        .map(|from| (from, slices.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()));
+                    parallel::each(context, jobs.collect(), |(from, mut slices)| {
+                        norm_f32(level, norm, &terms(from)?, &mut slices);
+                        Ok::<_, &str>(())
+                    })
                 }
                 Form::Byte => {
-                    let mut out = output(0, attributes::shape([rows, columns])?)?;
-                    let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-                    let slices = outputs.iter_mut().map(|out| Ok(out.try_extract_tensor_mut::<u8>()?.1));
-                    let mut slices = slices.collect::<ort::Result<Vec<_>>>()?;
-                    norm_u8(level, norm, &summands, out, &quantisers, &mut slices);
+                    let mut whole = output(0, attributes::shape([rows, columns])?)?;
+                    let mut wholes = whole.try_extract_tensor_mut::<f32>()?.1.chunks_mut(share * columns);
+                    let mut slices = Vec::with_capacity(count);
+                    for out in &mut outputs {
+                        slices.push(out.try_extract_tensor_mut::<u8>()?.1.chunks_mut(share * width));
+                    }
+                    let jobs = (0..rows.div_ceil(share)).filter_map(|from| {
+                        let slices = slices.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>();
+                        Some((from, wholes.next()?, slices))
+                    });
+                    parallel::each(context, jobs.collect(), |(from, whole, mut slices)| {
+                        norm_u8(level, norm, &terms(from)?, whole, &quantisers, &mut slices);
+                        Ok::<_, &str>(())
+                    })
                 }
             }
-            Ok(())
         }))
     }
+}
+
+/// Some rows of a summand.
+fn rows_of<'a>(term: &Term<'a>, columns: usize, rows: &Range<usize>) -> Option<Term<'a>> {
+    let width = columns.checked_div(term.len())?;
+    term.iter().map(|part| part.get(rows.start * width..rows.end * width)).collect()
 }

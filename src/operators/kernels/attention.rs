@@ -4,6 +4,8 @@
 //! products are sums of a broadcast number times a contiguous row. Six query rows share what is loaded. A
 //! text's numbers depend on that text alone, whatever stands beside it.
 
+use std::ops::Range;
+
 use super::level::for_every_level;
 use super::math::{Quantiser, exp2_of_negative, larger, max_lanes, mul_add, sum_lanes};
 use super::tile::{tile, transpose4};
@@ -18,6 +20,14 @@ pub struct Matrix<'a> {
     pub data: &'a [f32],
     /// Numbers in a row.
     pub columns: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Some of its rows.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let numbers = rows.start * self.columns..rows.end * self.columns;
+        Self { data: self.data.get(numbers).unwrap_or_default(), columns: self.columns }
+    }
 }
 
 /// Where a part of the queries (keys, values) lies: from this column on in this matrix.
@@ -58,6 +68,22 @@ pub enum Context<'a> {
     Byte(&'a mut [u8], Quantiser),
 }
 
+impl<'a> Context<'a> {
+    /// The first `count` numbers, or as many as there are, and the rest.
+    pub fn split(self, count: usize) -> (Self, Self) {
+        match self {
+            Self::Float(out) => {
+                let (first, rest) = out.split_at_mut(count.min(out.len()));
+                (Self::Float(first), Self::Float(rest))
+            }
+            Self::Byte(out, quantiser) => {
+                let (first, rest) = out.split_at_mut(count.min(out.len()));
+                (Self::Byte(first, quantiser), Self::Byte(rest, quantiser))
+            }
+        }
+    }
+}
+
 /// Why attention cannot be computed. A graph that a compiler of ours wrote does not bring it about.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AttentionError {
@@ -88,7 +114,7 @@ pub fn attention(
 
 impl Plan {
     /// Everything that the kernel relies on where it does not check bounds again.
-    fn check(
+    pub fn check(
         &self,
         inputs: &[Matrix<'_>],
         offsets: &[usize],
@@ -231,9 +257,12 @@ fn every_head<const N: usize, const FMA: bool>(
                 // Evenly: 25 is five blocks of 5, not four of 6 and one of 1.
                 let rows = (count - done).div_ceil((count - done).div_ceil(ROWS));
                 for (row, to) in scratch.queries.chunks_exact_mut(width).take(rows).enumerate() {
-                    to.copy_from_slice(&queries.data[(first + done + row) * queries.columns..][..width]);
-                    for (x, bias) in to.iter_mut().zip(bias) {
-                        *x += *bias;
+                    let from = &queries.data[(first + done + row) * queries.columns..][..width];
+                    if bias.is_empty() {
+                        to.copy_from_slice(from);
+                    }
+                    for ((x, from), bias) in to.iter_mut().zip(from).zip(bias) {
+                        *x = *from + *bias;
                     }
                 }
                 let place = Place { row: first + done, hidden, column: index * width };

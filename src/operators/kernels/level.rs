@@ -15,6 +15,9 @@ pub(super) enum Kind {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// These and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 impl Level {
@@ -34,6 +37,9 @@ impl Level {
             if avx2 && avx512 {
                 levels.push(Self(Kind::Avx512));
             }
+            if avx2 && avx512 && is_x86_feature_detected!("avx512vnni") {
+                levels.push(Self(Kind::Avx512Vnni));
+            }
         }
         levels
     }
@@ -51,6 +57,8 @@ impl Level {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "avx512-vnni",
         }
     }
 }
@@ -85,7 +93,8 @@ macro_rules! for_every_level {
                 $crate::operators::kernels::level::Kind::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::operators::kernels::level::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::operators::kernels::level::Kind::Avx512
+                | $crate::operators::kernels::level::Kind::Avx512Vnni => unsafe { avx512($($arg),*) },
             }
         }
     };

@@ -9,12 +9,14 @@
 //! | `tile` | attention's inner loops |
 //! | `norm` | sum, layer norm, groups apart |
 //! | `gelu` | GELU |
+//! | `product` | of bytes, to floats or through GELU to bytes |
 
 pub mod attention;
 pub mod gelu;
 mod level;
 mod math;
 pub mod norm;
+pub mod product;
 mod tile;
 
 #[cfg(test)]

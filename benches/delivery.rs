@@ -2,13 +2,23 @@
 //! second at saturation, and seconds until a `read_committed` reader sees a result, with the bundled
 //! model and a real Kafka of one broker on this machine. Rounds alternate, so that what the machine
 //! does otherwise falls on both. `make bench-delivery`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    dead_code
+)]
 
+#[path = "common/report.rs"]
+mod report;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use report::{Rounds, head, row};
 use squeezeflow::demo;
 use support::client::{Message, Sender};
 use support::cluster::Cluster;
@@ -30,7 +40,7 @@ struct Round {
 }
 
 fn main() {
-    let rounds: usize = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    let rounds = report::number("ROUNDS", 10);
     let cluster = Cluster::start(1);
     let texts: Vec<Vec<u8>> = demo::stream(2_000)
         .into_iter()
@@ -54,21 +64,19 @@ fn main() {
             }
         }
     }
-    println!("\nprocessor: {}; {rounds} alternating rounds; median (lowest to highest)\n", processor());
-    println!("| | at-least-once | exactly-once | ratio |\n|---|---|---|---|");
-    let row = |name: &str, digits: usize, of: fn(&Round) -> f64| {
-        let [a, e] = measured.each_ref().map(|rounds| {
-            let mut all: Vec<f64> = rounds.iter().map(of).collect();
-            all.sort_by(f64::total_cmp);
-            (all[all.len() / 2], all[0], all[all.len() - 1])
-        });
-        let show = |(m, l, h): (f64, f64, f64)| format!("{m:.digits$} ({l:.digits$} to {h:.digits$})");
-        println!("| {name} | {} | {} | {:.3} |", show(a), show(e), e.0 / a.0);
+    let mut table = head(&["", "at-least-once", "exactly-once", "ratio"]);
+    let mut line = |name: &str, digits: usize, of: fn(&Round) -> f64| {
+        let [a, e] = measured.each_ref().map(|rounds| Rounds(rounds.iter().map(of).collect()));
+        table += &row(&[name.to_owned(), a.show(digits), e.show(digits), e.over(&a).show(3)]);
     };
-    row("CPU milliseconds a record", 3, |r| r.cpu_milliseconds);
-    row("records/s at saturation", 0, |r| r.records_a_second);
-    row("p50 until visible, 100 records/s, ms", 0, |r| r.p50);
-    row("p99 until visible, 100 records/s, ms", 0, |r| r.p99);
+    line("CPU milliseconds a record", 3, |r| r.cpu_milliseconds);
+    line("records/s at saturation", 0, |r| r.records_a_second);
+    line("p50 until visible, 100 records/s, ms", 0, |r| r.p50);
+    line("p99 until visible, 100 records/s, ms", 0, |r| r.p99);
+    let how = format!(
+        "{rounds} alternating rounds; median (lowest to highest), ratios round by round. One broker, four partitions."
+    );
+    report::publish("delivery", &how, &table);
 }
 
 fn measure(cluster: &Cluster, kind: &str, round: usize, texts: &[Vec<u8>]) -> Round {
@@ -81,7 +89,8 @@ fn measure(cluster: &Cluster, kind: &str, round: usize, texts: &[Vec<u8>]) -> Ro
     };
     scene.client.produce(&scene.input(), (0..SATURATED).map(message).collect::<Vec<_>>());
     let pipeline = scene.pipeline.clone().set("model.path", here("models/sentiment").to_str().unwrap());
-    let pipeline = pipeline.set("output.on_existing", "replace").set("model.sessions", "auto");
+    let pipeline =
+        pipeline.set("output.on_existing", "replace").set("model.sessions", "auto").set("cache.max_bytes", 0);
     let pipeline = pipeline.set("kafka.commit_interval", serde_json::Value::Null);
     let worker = pipeline.set_top("delivery", kind).start();
     let (mut started, mut seen) = (None, 0);
@@ -132,12 +141,4 @@ fn measure(cluster: &Cluster, kind: &str, round: usize, texts: &[Vec<u8>]) -> Ro
 /// Milliseconds since the Unix epoch.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1000.0
-}
-
-fn processor() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let vnni = if info.contains("avx512_vnni") { "AVX-512 VNNI" } else { "no AVX-512 VNNI" };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{}, {vnni}, {cores} cores", name.unwrap_or("unknown"))
 }

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use squeezeflow::config::settings::LongText;
+use squeezeflow::config::settings::{LongText, Mask};
 use squeezeflow::config::{Overrides, Settings, load};
 use squeezeflow::demo::{self, Sample};
 use squeezeflow::model::{self, Loaded};
 use squeezeflow::record::{Epoch, Offset, PartitionId, Record, Timestamp};
 use squeezeflow::sequencer::Ledger;
-use squeezeflow::text::{Decoded, Decoder, TextTokenizer, Tokens};
+use squeezeflow::text::{Decoded, Decoder, Masker, TextTokenizer, Tokens};
 
 fn main() {
     divan::main();
@@ -67,6 +67,23 @@ fn decode(bencher: Bencher) {
     bencher.counter(ItemsCount::new(records.len())).with_inputs(|| records.clone()).bench_values(|records| {
         for record in records {
             assert!(matches!(decoder.decode(record), Ok(Decoded::Document(_))));
+        }
+    });
+}
+
+/// Log lines of some 120 bytes, with every kind of part in them.
+#[divan::bench]
+fn mask(bencher: Bencher) {
+    let masker = Masker::new(&[Mask::Numbers, Mask::Hex, Mask::Uuids, Mask::Ips, Mask::Paths]);
+    let line = |n: usize| {
+        format!(
+            "2015-10-18 18:01:{n} INFO [worker-{n}] server.api: [req-55db2d8d-cdb7-4b4b-993b-429be84c0c3e] 10.0.0.{n} GET /v2/{n}/list took 0.27 s"
+        )
+    };
+    let lines: Vec<String> = (0..400).map(|n| line(n % 60)).collect();
+    bencher.counter(ItemsCount::new(lines.len())).bench_local(|| {
+        for line in &lines {
+            black_box(masker.apply(line));
         }
     });
 }

@@ -85,7 +85,7 @@ mod tests {
             timestamp: Timestamp(None),
         };
         let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
-        Head { document, amount: Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: 1 } }
+        Head { document, amount: Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: 1, masked: 0 } }
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! squeezeflow: text records in, enriched records out.
 //!
 //! ```text
-//! poll ─► admit ─► [decode + tokenize]×N ─► [batcher] ─► [session]×M ─► join, enrich ─► settle ─► produce + commit
-//! kafka thread     text workers             1 task       1 thread each  1 thread   sequencer  (same kafka thread)
+//! poll ─► admit ─► [decode + tokenize]×N ─► [cache, batcher] ─► [session]×M ─► join, enrich ─► settle ─► produce + commit
+//! kafka thread     text workers             1 task              1 thread each  1 thread   sequencer  (same kafka thread)
 //! ```
 //!
 //! | file | room |
@@ -15,10 +15,12 @@
 //! | `stdio/` | the same pipeline over standard input and output |
 //! | `golden/` | the cases of a pipeline: run, compared, brought up to date |
 //! | `pipeline` | wires the stages; no logic |
-//! | `text/` | decode and tokenize |
+//! | `text/` | decode, mask and tokenize |
 //! | `batch/` | which texts go into the model together |
+//! | `cache/` | answers kept, and sequences that are in the model already |
 //! | `model/` | package, sessions, labels |
 //! | `compile/` | checkpoint to graph |
+//! | `evaluate/` | how good a package is on labelled texts |
 //! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
@@ -28,11 +30,13 @@
 
 pub mod admin;
 pub mod batch;
+pub mod cache;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod enrich;
+pub mod evaluate;
 pub mod fate;
 pub mod golden;
 pub mod join;

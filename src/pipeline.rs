@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Batch, Batcher, Run, Slot, Watched, infer_isolating};
+use crate::batch::{self, Batcher, Run, Slot, Watched, infer_isolating};
+use crate::cache::{Answered, Cache};
 use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::Join;
-use crate::model::{Infer, InferError, Layout, Loaded, Output};
+use crate::model::{Infer, InferError, Layout, Loaded};
 use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::Metrics;
-use crate::text::{Decoder, Intake, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
+use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,8 @@ impl Stages {
         let tokenizer = TextTokenizer::new(&package, max_length, settings.input.long_text)?;
         let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
         let decoder = Decoder::new(&settings.input, &settings.output);
-        let reader = Reader::new(decoder, tokenizer, settings.input.on_empty);
+        let reader =
+            Reader::new(decoder, Masker::new(&settings.input.mask), tokenizer, settings.input.on_empty);
         let enricher = Enricher::new(
             settings.input.long_text,
             &settings.output,
@@ -90,7 +92,9 @@ impl Stages {
         let (out, outcomes) = bounded(in_flight);
         let (readings_in, readings) = mpsc::channel(settings.batch.max_size.get());
         let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
-        let (answered_in, answered) = bounded(sessions.len().max(1) * 2);
+        // The batcher sends, too: what it need not hand out.
+        let (answered_in, answered) = mpsc::channel(sessions.len().max(1) * 2);
+        let cache = Cache::new(settings.cache.max_bytes, &receipt, metrics);
 
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
         for _ in 0..settings.limits.text_workers.get() {
@@ -102,15 +106,16 @@ impl Stages {
         for model in sessions {
             let (mut model, run) = Watched::new(model);
             runs.push(run);
-            let (slots, answered) = (slots_in.clone(), answered_in.clone());
+            let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
             let (canary, metrics, layout) = (canary.clone(), metrics.clone(), package.layout);
             threads.spawn("session", move |fault| {
-                if let Err(error) = session(&mut model, layout, &canary, &slots, &answered, &metrics) {
+                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &metrics)
+                {
                     fault.raise(error.into());
                 }
             })?;
         }
-        threads.spawn("enrich", move |_| enrich(&enricher, &answered, &out))?;
+        threads.spawn("enrich", move |_| enrich(&enricher, answered, &out))?;
         let limits = batch::Limits {
             max_tokens: settings.batch.max_tokens.get(),
             max_size: settings.batch.max_size.get(),
@@ -119,7 +124,8 @@ impl Stages {
         };
         let fault = threads.fault.clone();
         tokio::spawn(async move {
-            let batcher = tokio::spawn(Batcher { readings, slots, limits, capacity }.run());
+            let batcher = Batcher { readings, slots, cache, answered: answered_in, limits, capacity };
+            let batcher = tokio::spawn(batcher.run());
             if batcher.await.is_err_and(|e| e.is_panic()) {
                 fault.raise(PipelineError::Panicked("batcher"));
             }
@@ -188,15 +194,14 @@ fn text_worker(
     }
 }
 
-type Answered = (Batch, Vec<Result<Output, InferError>>);
-
 /// One session: ask for a batch, run it, hand it on.
 fn session(
     model: &mut dyn Infer,
     layout: Layout,
     canary: &Tokens,
     slots: &mpsc::Sender<Slot>,
-    answered: &Sender<Answered>,
+    cache: &Cache,
+    answered: &mpsc::Sender<Answered>,
     metrics: &Metrics,
 ) -> Result<(), InferError> {
     loop {
@@ -218,17 +223,17 @@ fn session(
         for work in &mut batch {
             work.stamps.inferred = Some(done);
         }
-        if answered.send((batch, answers)).is_err() {
+        if answered.blocking_send(cache.answered(batch, answers)).is_err() {
             return Ok(());
         }
     }
 }
 
 /// Answers to outcomes, once all parts of a document are answered.
-fn enrich(enricher: &Enricher, answered: &Receiver<Answered>, out: &Sender<Tracked<Outcome>>) {
+fn enrich(enricher: &Enricher, mut answered: mpsc::Receiver<Answered>, out: &Sender<Tracked<Outcome>>) {
     let mut join = Join::default();
-    for (batch, answers) in answered {
-        for (work, answer) in batch.into_iter().zip(answers) {
+    while let Some(answers) = answered.blocking_recv() {
+        for (work, answer) in answers {
             let Some(joined) = join.add(work, answer) else { continue };
             if out.send(joined.map(|joined| enricher.outcome(joined))).is_err() {
                 return;

@@ -1,6 +1,8 @@
 //! The real program against librdkafka's mock cluster, in this process: needs neither Java nor a
 //! registry. Its groups and its error injection are real, so this is the place for what a broker
-//! can be told to answer; it proves nothing about what survives (see `kafka/` for that).
+//! can be told to answer; it proves nothing about what survives (see `kafka/` for that). It keeps
+//! no offsets that come with a transaction, so where offsets are looked at the worker runs at least
+//! once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
@@ -95,7 +97,7 @@ fn what_a_broker_refuses_for_now_is_sent_again_in_order() {
 fn a_commit_that_fails_is_made_again() {
     use RDKafkaRespErr as E;
     let (mock, client, pipeline, output) = mock("commit");
-    let worker = pipeline.start_ready();
+    let worker = pipeline.set_top("delivery", "at-least-once").start_ready();
     mock.brokers().request_errors(
         RDKafkaApiKey::OffsetCommit,
         &[E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR, E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS],
@@ -110,6 +112,7 @@ fn a_commit_that_fails_is_made_again() {
 #[test]
 fn a_write_that_is_refused_for_good_stops_the_worker_and_no_offset_passes_it() {
     let (mock, client, pipeline, output) = mock("refused");
+    let pipeline = pipeline.set_top("delivery", "at-least-once");
     client.produce("refused.in", Stream::new(20).take(100));
     // From here on the worker is the only one who produces.
     let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;

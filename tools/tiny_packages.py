@@ -126,13 +126,17 @@ def labels(*names):
     return {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
 
 
-def squeezebert(folder):
-    words = wordpiece(1000)
-    model = randomise(SqueezeBertForSequenceClassification(SqueezeBertConfig(
+def squeezebert_config():
+    return SqueezeBertConfig(
         vocab_size=1000, embedding_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=64, max_position_embeddings=LIMIT, q_groups=4, k_groups=4, v_groups=4,
         post_attention_groups=1, intermediate_groups=4, output_groups=4,
-        problem_type="single_label_classification", **labels("negative", "neutral", "positive"))), words[0], seed=1)
+        problem_type="single_label_classification", **labels("negative", "neutral", "positive"))
+
+
+def squeezebert(folder):
+    words = wordpiece(1000)
+    model = randomise(SqueezeBertForSequenceClassification(squeezebert_config()), words[0], seed=1)
     golden.round_as_packaged(model)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = Path(scratch) / "checkpoint"

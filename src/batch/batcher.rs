@@ -2,8 +2,10 @@
 //!
 //! Sessions ask for work: each hands over a [`Slot`] when it is free. So a batch is formed at the
 //! last moment, when somebody can run it, and everything that arrived meanwhile takes part in the
-//! choice. While no session is free the task goes on collecting, up to a bound.
+//! choice. While no session is free the task goes on collecting, up to a bound. A sequence joins the
+//! line only if the cache has no answer for it and it is not in the model already.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +13,7 @@ use tokio::time::sleep_until;
 
 use super::budget::{Limits, Pending};
 use super::parts::{HeldBack, Work};
+use crate::cache::{Answered, Cache, Claim};
 use crate::record::Tracked;
 use crate::text::Reading;
 
@@ -27,6 +30,10 @@ pub struct Batcher {
     pub readings: mpsc::Receiver<Tracked<Reading>>,
     /// Free sessions.
     pub slots: mpsc::Receiver<Slot>,
+    /// Asked before a sequence joins the line.
+    pub cache: Cache,
+    /// Where a sequence goes that has its answer already.
+    pub answered: mpsc::Sender<Answered>,
     /// The rule's numbers.
     pub limits: Limits,
     /// Sequences held here at most; beyond it the text workers wait.
@@ -36,48 +43,85 @@ pub struct Batcher {
 impl Batcher {
     /// Runs until the work ends.
     pub async fn run(mut self) {
-        let mut pending = Pending::new(self.limits);
-        let mut held_back = HeldBack::default();
+        let mut line =
+            Line { pending: Pending::new(self.limits), held_back: HeldBack::default(), cache: self.cache };
         let mut slot: Option<Slot> = None;
         let mut open = true;
-        while open || !pending.is_empty() {
+        while open || !line.pending.is_empty() {
             let now = Instant::now();
             // At the end of the stream nothing more comes that would be worth waiting for.
-            if (pending.is_due(now) || (!open && !pending.is_empty()))
-                && let Some(free) = slot.take()
-            {
-                let batch = pending.take();
-                let next = held_back.next_of(&batch);
+            let due = line.pending.is_due(now) || (!open && !line.pending.is_empty());
+            let kept = if due && let Some(free) = slot.take() {
+                let batch = line.pending.take();
+                let next = line.held_back.next_of(&batch);
                 // A session that hung up is out of order; its error is on its way elsewhere.
                 if let Err(back) = free.send(batch) {
-                    wait(&mut pending, back);
+                    back.into_iter().for_each(|work| line.wait(work));
                 }
-                wait(&mut pending, next);
-                continue;
-            }
-            let deadline = pending.deadline().unwrap_or(now);
-            tokio::select! {
-                biased;
-                reading = self.readings.recv(), if open && pending.len() < self.capacity => match reading {
-                    Some(reading) => wait(&mut pending, held_back.split(reading, self.limits.max_tokens)),
-                    None => open = false,
-                },
-                free = self.slots.recv(), if slot.is_none() => match free {
-                    Some(free) => slot = Some(free),
-                    None => return,
-                },
-                () = sleep_until(deadline.into()), if slot.is_some() && !pending.is_empty() => {}
+                line.join(next)
+            } else {
+                let deadline = line.pending.deadline().unwrap_or(now);
+                tokio::select! {
+                    biased;
+                    reading = self.readings.recv(), if open && line.pending.len() < self.capacity => match reading {
+                        Some(reading) => {
+                            let parts = line.held_back.split(reading, self.limits.max_tokens);
+                            line.join(parts)
+                        }
+                        None => {
+                            open = false;
+                            Vec::new()
+                        }
+                    },
+                    free = self.slots.recv(), if slot.is_none() => match free {
+                        Some(free) => {
+                            slot = Some(free);
+                            Vec::new()
+                        }
+                        None => return,
+                    },
+                    () = sleep_until(deadline.into()), if slot.is_some() && !line.pending.is_empty() => Vec::new(),
+                }
+            };
+            if !kept.is_empty() && self.answered.send(kept).await.is_err() {
+                return;
             }
         }
     }
 }
 
-/// At the end of the line, whatever their age: what was held back has let others go first.
-fn wait(pending: &mut Pending<Tracked<Work>>, works: Vec<Tracked<Work>>) {
-    for work in works {
+/// Everything that waits to be inferred.
+struct Line {
+    pending: Pending<Tracked<Work>>,
+    held_back: HeldBack,
+    cache: Cache,
+}
+
+impl Line {
+    /// At the end of the line, whatever their age: what was held back has let others go first. A part
+    /// that need not wait makes room for its next one. Gives those that have their answers.
+    fn join(&mut self, works: Vec<Tracked<Work>>) -> Answered {
+        let mut kept = Vec::new();
+        let mut works = VecDeque::from(works);
+        while let Some(work) = works.pop_front() {
+            let ticket = work.ticket;
+            match self.cache.claim(work) {
+                Claim::Run(work) => {
+                    self.wait(work);
+                    continue;
+                }
+                Claim::Kept(work, output) => kept.push((work, Ok(output))),
+                Claim::Joined => {}
+            }
+            works.extend(self.held_back.next(&ticket));
+        }
+        kept
+    }
+
+    fn wait(&mut self, work: Tracked<Work>) {
         let since = work.stamps.tokenized.unwrap_or_else(Instant::now);
         let length = work.item.tokens.ids.len();
-        pending.push(work, length, since);
+        self.pending.push(work, length, since);
     }
 }
 
@@ -110,7 +154,7 @@ mod tests {
         };
         let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
         let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
-        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len() };
+        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len(), masked: 0 };
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
         let mut tracked = Tracked::new(ticket, SpanContext::NONE, Reading { document, sequences, amount });
         tracked.stamps.tokenized = Some(Instant::now());
@@ -121,7 +165,9 @@ mod tests {
         let (readings_in, readings) = mpsc::channel(100);
         let (slots_in, slots) = mpsc::channel(4);
         let limits = Limits { max_tokens: 100, max_size: 4, max_age, layout: Layout::Padded };
-        tokio::spawn(Batcher { readings, slots, limits, capacity: 100 }.run());
+        let (answered, _) = mpsc::channel(1);
+        let cache = Cache::off();
+        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100 }.run());
         (readings_in, slots_in)
     }
 

@@ -64,13 +64,15 @@ impl HeldBack {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let mut next = Vec::new();
-        for work in batch {
-            let Some(rest) = self.0.get_mut(&work.ticket) else { continue };
-            next.extend(rest.pop_front());
-            if rest.is_empty() {
-                self.0.remove(&work.ticket);
-            }
+        batch.iter().filter_map(|work| self.next(&work.ticket)).collect()
+    }
+
+    /// The next part of one text.
+    pub fn next(&mut self, ticket: &Ticket) -> Option<Tracked<Work>> {
+        let rest = self.0.get_mut(ticket)?;
+        let next = rest.pop_front();
+        if rest.is_empty() {
+            self.0.remove(ticket);
         }
         next
     }

@@ -1,5 +1,6 @@
 //! A checkpoint in Hugging Face layout: a folder with `config.json` and its weights.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use half::f16;
 use super::config::{Head, SqueezeBertConfig};
 use super::error::CheckpointError;
 use super::weights::{Tensor, Weights};
+use crate::model::{FileDigest, hash_file};
 
 /// A SqueezeBERT checkpoint. Tensors are read as they are asked for.
 pub struct Checkpoint {
@@ -15,6 +17,8 @@ pub struct Checkpoint {
     pub dir: PathBuf,
     /// What it is.
     pub config: SqueezeBertConfig,
+    /// The files that it was read from, by name.
+    pub files: BTreeMap<String, FileDigest>,
     weights: Weights,
     /// What stands before the encoder's tensors: nothing, or `transformer.` where there is a head.
     prefix: &'static str,
@@ -55,15 +59,16 @@ impl Checkpoint {
         let file = dir.join("config.json");
         let json = read(&file)?
             .ok_or_else(|| CheckpointError::Missing { dir: dir.to_owned(), file: "config.json" })?;
+        let mut files = BTreeMap::from([("config.json".to_owned(), FileDigest::of(&json))]);
         let config = SqueezeBertConfig::parse(&json)
             .map_err(|source| CheckpointError::Json { file: file.clone(), source })?
             .map_err(|source| CheckpointError::Config { file, source })?;
-        let weights = weights(dir)?;
+        let weights = weights(dir, &mut files)?;
         let prefix = match weights.contains("transformer.embeddings.word_embeddings.weight") {
             true => "transformer.",
             false => "",
         };
-        Ok(Self { dir: dir.to_owned(), config, weights, prefix, round: false })
+        Ok(Self { dir: dir.to_owned(), config, files, weights, prefix, round: false })
     }
 
     /// From now on matrices and tables are rounded to fp16 (biases and layer norms are not): what is
@@ -142,14 +147,19 @@ impl Checkpoint {
         })
     }
 
-    /// Outputs of the head: its labels, or start and end. 0 without a head.
+    /// Outputs of the head: its labels, or start and end. 0 without a head. An error where the
+    /// configuration names another number of labels.
     pub fn outputs(&self) -> Result<usize, CheckpointError> {
         let name = match self.config.head {
             Head::SequenceClassification | Head::TokenClassification => "classifier.bias",
             Head::QuestionAnswering => return Ok(2),
             Head::None => return Ok(0),
         };
-        Ok(self.tensor(name)?.data.len())
+        let (found, named) = (self.tensor(name)?.data.len(), self.config.labels.len());
+        match named == 0 || named == found {
+            true => Ok(found),
+            false => Err(CheckpointError::Labels { file: self.weights.file.clone(), found, named }),
+        }
     }
 
     fn stored_name(&self, name: &str) -> String {
@@ -161,14 +171,18 @@ impl Checkpoint {
 }
 
 /// The file of weights; safetensors where there are both.
-fn weights(dir: &Path) -> Result<Weights, CheckpointError> {
+fn weights(dir: &Path, files: &mut BTreeMap<String, FileDigest>) -> Result<Weights, CheckpointError> {
     let file = dir.join(SAFETENSORS);
     if let Some(bytes) = read(&file)? {
+        files.insert(SAFETENSORS.to_owned(), FileDigest::of(&bytes));
         return Weights::safetensors(file, bytes);
     }
     let file = dir.join(TORCH);
     if file.is_file() {
-        return Weights::torch(&file);
+        let unreadable = |source| CheckpointError::Unreadable { file: file.clone(), source };
+        let (size, sha256) = hash_file(&file).map_err(unreadable)?;
+        files.insert(TORCH.to_owned(), FileDigest { size, sha256 });
+        return Weights::torch(&file, size);
     }
     for index in [format!("{SAFETENSORS}.index.json"), format!("{TORCH}.index.json")] {
         let file = dir.join(index);
@@ -180,7 +194,7 @@ fn weights(dir: &Path) -> Result<Weights, CheckpointError> {
 }
 
 /// `None`: not there.
-fn read(file: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
+pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

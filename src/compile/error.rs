@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use super::calibrate::CalibrationError;
 use super::graph::GraphError;
+use crate::evaluate::EvaluateError;
 use crate::fate::Fate;
+use crate::model::{LabelsError, ModelError, PackageError, ProbeError};
+use crate::text::TokenizeError;
 
 /// Why a folder is not a checkpoint that we can build from.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,26 @@ pub enum CheckpointError {
         /// As the file has it.
         found: String,
     },
+    /// A view of a few numbers, say, that stands for many.
+    #[error("{file}: the tensor {name} is said to be {size} bytes, more than the whole file: the checkpoint is broken", file = file.display())]
+    Larger {
+        /// The weights.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// In bytes.
+        size: usize,
+    },
+    /// The head and its labels.
+    #[error("{file}: the head has {found} outputs, config.json names {named} labels", file = file.display())]
+    Labels {
+        /// The weights.
+        file: PathBuf,
+        /// Rows of the classifier.
+        found: usize,
+        /// In `id2label`.
+        named: usize,
+    },
     /// NaN or infinity among the weights.
     #[error("{file}: the tensor {name} holds NaN or infinity: the checkpoint is broken", file = file.display())]
     NotFinite {
@@ -174,6 +197,112 @@ pub enum CompileError {
     /// The scales of int8.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+}
+
+/// Why no package came of a checkpoint. Nothing was written then.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The graph.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// What is asked for does not go together.
+    #[error("{0}")]
+    Request(&'static str),
+    /// It would be overwritten.
+    #[error("{0} is there already: remove it, or choose another place")]
+    Exists(PathBuf),
+    /// A file of the package cannot be written.
+    #[error("{file}: {source}", file = file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration.
+    #[error("{file}: {source}", file = file.display())]
+    Labels {
+        /// `config.json`.
+        file: PathBuf,
+        /// Why.
+        source: LabelsError,
+    },
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizeError),
+    /// A graph cannot be run.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Nothing to verify with.
+    #[error("none of the texts has a token in it: there is nothing to verify the package with")]
+    NoTexts,
+    /// It is not the model.
+    #[error(
+        "the graph is off: on {texts} texts its outputs differ from the reference by {relative:.3e} of their size (limit {limit:e}; the largest difference is {largest:.3e}). No package was written"
+    )]
+    Off {
+        /// Root mean square, as a share of the reference's.
+        relative: f32,
+        /// What it may be.
+        limit: f32,
+        /// Of any number.
+        largest: f32,
+        /// Compared.
+        texts: usize,
+    },
+    /// Results depend on their batch.
+    #[error(
+        "the graph is off: a text's outputs differ by {difference:e} with what it is batched with (limit {limit:e}). No package was written"
+    )]
+    Company {
+        /// Largest of any number.
+        difference: f32,
+        /// What it may be.
+        limit: f32,
+    },
+    /// The labelled texts.
+    #[error(transparent)]
+    Labelled(#[from] crate::evaluate::LabelledError),
+    /// It could not be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Too many wrong.
+    #[error(
+        "the package is right on {found:.2} % of {examples} texts, the reference in fp32 on {reference:.2} %: a loss of {loss:.2} points, more than the {limit} of --max-accuracy-loss. No package was written",
+        loss = reference - found
+    )]
+    Accuracy {
+        /// In percent.
+        found: f64,
+        /// In percent.
+        reference: f64,
+        /// In points.
+        limit: f64,
+        /// Evaluated on.
+        examples: usize,
+    },
+    /// What was written does not load.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl From<PackageError> for BuildError {
+    fn from(error: PackageError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl BuildError {
+    /// Always, as above.
+    pub fn fate(&self) -> Fate {
+        Fate::Fatal
+    }
+}
+
+impl From<CheckpointError> for BuildError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Compile(error.into())
+    }
 }
 
 impl CheckpointError {

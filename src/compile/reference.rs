@@ -4,7 +4,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::config::{Head, LAYER_NORM_EPS};
-use super::error::CompileError;
+use super::error::{CheckpointError, CompileError};
 use super::graph::{Attribute, Dim, Element, GraphBuilder};
 
 use Attribute::{Float, Int, Ints};
@@ -52,26 +52,29 @@ impl Reference<'_> {
 
     /// `[batch, sequence, hidden]`.
     fn embeddings(&mut self) -> Result<String, CompileError> {
-        let (c, g) = (&self.c.config, &mut self.g);
+        let c = &self.c.config;
+        let tables = [("word", c.vocabulary), ("position", c.positions), ("token_type", c.types)];
+        let table = |(table, entries): (&str, usize)| {
+            let name = format!("embeddings.{table}_embeddings.weight");
+            let data = self.c.shaped(&name, &[entries, c.hidden])?;
+            Ok((name, [entries, c.hidden], data))
+        };
+        let tables = tables.into_iter().map(table).collect::<Result<Vec<_>, CheckpointError>>()?;
+        let g = &mut self.g;
         let (zero, one, two) = (g.ints(&[0]), g.ints(&[1]), g.ints(&[2]));
+        // Not before it is known that the file holds that many.
         let all: Vec<i64> = (0..c.positions).map(|i| i64::try_from(i).unwrap_or(i64::MAX)).collect();
         let all = g.initializer_i64("position_ids", &[1, c.positions], &all);
         let shape = g.op("Shape", &["input_ids"], &[]);
         let length = g.op("Slice", &[&shape, &one, &two], &[]);
         let positions = g.op("Slice", &[&all, &zero, &length, &one], &[]);
-        let tables = [
-            ("word", c.vocabulary, "input_ids"),
-            ("position", c.positions, positions.as_str()),
-            ("token_type", c.types, "token_type_ids"),
-        ];
+        let ids = ["input_ids", positions.as_str(), "token_type_ids"];
         let mut sum: Option<String> = None;
-        for (table, entries, ids) in tables {
-            let name = format!("embeddings.{table}_embeddings.weight");
-            let data = self.c.shaped(&name, &[entries, c.hidden])?;
-            let rows = self.g.rows(&name, &[entries, c.hidden], &data, ids);
+        for ((name, shape, data), ids) in tables.iter().zip(ids) {
+            let rows = g.rows(name, shape, data, ids);
             sum = Some(match sum {
                 None => rows,
-                Some(sum) => self.g.op("Add", &[&sum, &rows], &[]),
+                Some(sum) => g.op("Add", &[&sum, &rows], &[]),
             });
         }
         self.norm(&sum.unwrap_or_default(), "embeddings.LayerNorm", c.embeddings_eps)

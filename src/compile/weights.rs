@@ -29,8 +29,8 @@ pub(super) struct Weights {
 enum Source {
     /// The whole file, and where in it the tensors begin.
     SafeTensors { bytes: Vec<u8>, start: usize, metadata: Metadata },
-    /// Read from the file as they are asked for.
-    Torch(PytorchReader),
+    /// Read from the file, of this size, as they are asked for.
+    Torch { reader: PytorchReader, size: u64 },
 }
 
 /// How an element is stored.
@@ -55,9 +55,9 @@ impl Weights {
     }
 
     /// What `torch.save` writes.
-    pub fn torch(file: &Path) -> Result<Self, CheckpointError> {
+    pub fn torch(file: &Path, size: u64) -> Result<Self, CheckpointError> {
         match PytorchReader::new(file) {
-            Ok(reader) => Ok(Self { file: file.to_owned(), source: Source::Torch(reader) }),
+            Ok(reader) => Ok(Self { file: file.to_owned(), source: Source::Torch { reader, size } }),
             Err(source) => Err(CheckpointError::Torch { file: file.to_owned(), source: Box::new(source) }),
         }
     }
@@ -66,7 +66,7 @@ impl Weights {
     pub fn contains(&self, name: &str) -> bool {
         match &self.source {
             Source::SafeTensors { metadata, .. } => metadata.info(name).is_some(),
-            Source::Torch(reader) => reader.get(name).is_some(),
+            Source::Torch { reader, .. } => reader.get(name).is_some(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Weights {
                 let data = bytes.get(start + from..start + to).ok_or_else(missing)?;
                 Tensor { shape: info.shape.clone(), data: decode(stored, data) }
             }
-            Source::Torch(reader) => {
+            Source::Torch { reader, size } => {
                 let tensor = reader.get(name).ok_or_else(missing)?;
                 let stored = match tensor.dtype() {
                     DType::F32 => Stored::F32,
@@ -99,6 +99,11 @@ impl Weights {
                     DType::BF16 => Stored::Bf16,
                     other => return Err(element(format!("{other:?}"))),
                 };
+                // `torch.save` writes every number once, uncompressed.
+                if tensor.byte_len() as u64 > *size {
+                    let (file, name) = (self.file.clone(), name.to_owned());
+                    return Err(CheckpointError::Larger { file, name, size: tensor.byte_len() });
+                }
                 let bytes = tensor
                     .read()
                     .map_err(|source| CheckpointError::Unreadable { file: self.file.clone(), source })?;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::raw::{Admin, Batch, Limits, Log, LogFormat, OnExisting, Output, Partition};
-use super::words::{ByteSize, Count, Duration, Workers};
+use super::raw::{Admin, Batch, Cache, Limits, Log, LogFormat, OnExisting, Output, Partition};
+use super::words::{Allowance, ByteSize, Count, Duration, Workers};
 
 pub(super) fn client_id() -> String {
     "squeezeflow".into()
@@ -38,6 +38,12 @@ impl Default for Batch {
             max_batch_age: Duration::of("20ms"),
             timeout: Duration::of("1m"),
         }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { max_bytes: Allowance::of("64MiB") }
     }
 }
 

@@ -85,6 +85,15 @@ impl Check<'_> {
         })
     }
 
+    /// A size, or 0.
+    pub(super) fn allowance(&mut self, at: &str, raw: &words::Allowance) -> usize {
+        units::byte_size(&raw.0.0.text()).unwrap_or_else(|| {
+            let problem = Problem::error(at, "is not a size");
+            self.found.push(problem.hint("such as `64MiB`, or 0"));
+            0
+        })
+    }
+
     /// The file, resolved and there.
     pub(super) fn file(&mut self, at: &str, raw: Option<&str>) -> Option<PathBuf> {
         let file = self.base.join(raw?);

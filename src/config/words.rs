@@ -44,6 +44,15 @@ schema!(ByteSize, {
     "minimum": 1, "maximum": 1_000_000_000_000u64, "examples": ["64MiB", "1MB", 65536]
 });
 
+/// The same, or 0: none at all.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Allowance(pub(super) ByteSize);
+schema!(Allowance, {
+    "type": ["string", "integer"], "title": "a size in bytes, or 0", "pattern": units::BYTE_SIZE,
+    "minimum": 0, "maximum": 1_000_000_000_000u64, "examples": ["64MiB", 0]
+});
+
 /// A whole number from 1.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 pub(super) struct Count(pub(super) u32);
@@ -184,6 +193,11 @@ impl Duration {
 impl ByteSize {
     pub(super) fn of(text: &str) -> Self {
         Self(Scalar::Text(text.into()))
+    }
+}
+impl Allowance {
+    pub(super) fn of(text: &str) -> Self {
+        Self(ByteSize::of(text))
     }
 }
 impl Default for Workers {

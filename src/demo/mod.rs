@@ -13,7 +13,7 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 
 use crate::config::settings::{
-    Batch, DeadLetterTopic, Delivery, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting,
+    Batch, Cache, DeadLetterTopic, Delivery, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting,
     Output, OutputMode, Provider, ProviderKind, Settings, TextSelector,
 };
 use crate::fate::Fate;
@@ -29,7 +29,7 @@ mod watch;
 
 pub use feed::{Feed, Feeder};
 pub use tally::{Percentiles, Tally};
-pub use texts::{Expect, Kind, Sample, stream};
+pub use texts::{Expect, Kind, Sample, stream, texts};
 pub use watch::{End, Seen, Watch};
 
 /// Where the feed writes.
@@ -178,6 +178,8 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             max_age: Duration::from_millis(20),
             timeout: Duration::from_secs(60),
         },
+        // Its texts are few; what it shows is the model at work.
+        cache: Cache { max_bytes: 0 },
         output: Output {
             topic: Some(OUTPUT.to_owned()),
             on_existing: OnExisting::Replace,

@@ -91,6 +91,7 @@ impl Enricher {
             tokens: amount.tokens,
             windows: (windows, amount.windows),
             bytes: (text.len(), text_bytes_seen),
+            masked: amount.masked,
         };
         let result = self.write.json(prediction, &read);
         let score = prediction.scores.get(prediction.best).copied().unwrap_or(f32::NAN);

@@ -4,12 +4,13 @@
 //! {"label":"uncertain","score":0.5187,"best":"positive","scores":{"negative":0.4813,"positive":0.5187},
 //!  "model":{"name":"sentiment","digest":"sha256:0123456789abcdef"},"precision":"fp32",
 //!  "provider":"cpu","batch_invariant":false,"tokens":{"used":1022,"seen":3010},"truncated":true,
-//!  "windows":{"used":2,"seen":6},"text_bytes":{"used":65536,"seen":90210}}
+//!  "windows":{"used":2,"seen":6},"text_bytes":{"used":65536,"seen":90210},"masked":3}
 //! ```
 //!
 //! `best` is there when the label is that of an uncertain result, `scores` when asked for,
 //! `batch_invariant` when it is false, `windows` when the text has more than one, `text_bytes` when
-//! the text was cut before it was tokenized. The digest is cut to 16 hex digits: enough to tell
+//! the text was cut before it was tokenized, `masked` when parts of it were replaced (`input.mask`), with
+//! how many. The digest is cut to 16 hex digits: enough to tell
 //! packages apart, 48 bytes less a record. Scores are the shortest decimals that read back as the
 //! same `f32`.
 
@@ -38,6 +39,8 @@ pub(super) struct ReadOf {
     pub windows: (usize, usize),
     /// Of the text, used of seen.
     pub bytes: (usize, usize),
+    /// Parts of it that were replaced.
+    pub masked: usize,
 }
 
 impl ResultWriter {
@@ -68,7 +71,7 @@ impl ResultWriter {
                 all.map(|(i, s)| format!("{}:{}", quoted(&self.name(i)), number(*s))).collect();
             json += &format!(r#""scores":{{{}}},"#, all.join(","));
         }
-        let ReadOf { tokens, windows, bytes } = read;
+        let ReadOf { tokens, windows, bytes, masked } = read;
         json += &self.receipt;
         json += &used_of_seen(tokens.used, tokens.seen);
         json += if tokens.used < tokens.seen || bytes.0 < bytes.1 {
@@ -83,6 +86,9 @@ impl ResultWriter {
         if bytes.0 < bytes.1 {
             json += r#","text_bytes":"#;
             json += &used_of_seen(bytes.0, bytes.1);
+        }
+        if *masked > 0 {
+            json += &format!(r#","masked":{masked}"#);
         }
         json.push('}');
         json

@@ -57,7 +57,7 @@ fn json(pointer: &str) -> Format {
     Format::Json(TextSelector::Pointer(pointer.to_owned()))
 }
 
-const AMOUNT: Amount = Amount { tokens: TokenCount { used: 8, seen: 9 }, windows: 1 };
+const AMOUNT: Amount = Amount { tokens: TokenCount { used: 8, seen: 9 }, windows: 1, masked: 0 };
 
 fn emit(enricher: &Enricher, document: Document) -> Emit {
     let prediction = Prediction { best: 2, scores: vec![0.1, 0.2, 0.7] };
@@ -148,7 +148,7 @@ fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
 #[test]
 fn more_scores_than_labels_are_named_as_transformers_names_them() {
     let writer = ResultWriter::new(&["a".to_owned()], &receipt(true), true, None);
-    let read = ReadOf { tokens: AMOUNT.tokens, windows: (1, 1), bytes: (0, 0) };
+    let read = ReadOf { tokens: AMOUNT.tokens, windows: (1, 1), bytes: (0, 0), masked: 0 };
     let json = writer.json(&Prediction { best: 1, scores: vec![0.0, -1.5] }, &read);
     assert!(
         json.starts_with(r#"{"label":"LABEL_1","score":-1.5,"scores":{"a":0.0,"LABEL_1":-1.5},"#),
@@ -158,7 +158,7 @@ fn more_scores_than_labels_are_named_as_transformers_names_them() {
 
 fn joined(answers: Vec<(Result<Logits, InferError>, usize)>, windows: usize) -> Joined {
     let document = document(&output(OutputMode::Splice), json("/t"), 99, r#"{"t":"x"}"#);
-    let amount = Amount { tokens: TokenCount { used: 40, seen: 90 }, windows };
+    let amount = Amount { tokens: TokenCount { used: 40, seen: 90 }, windows, masked: 0 };
     Joined { head: Head { document, amount }, answers }
 }
 

@@ -29,10 +29,13 @@ mod weights;
 
 use std::sync::Arc;
 
+pub(crate) use hashing::{hash as hash_file, hash_bytes};
+
 pub use error::{InferError, ModelError, PackageError};
 pub use feed::Layout;
 pub use labels::LabelsError;
-pub use load::load;
+pub(crate) use labels::max_length;
+pub use load::{load, on_cpu};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};

@@ -2,7 +2,6 @@
 //! rearranges of them ("prepacked") through a container. Without this each session has all of it for itself.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use half::f16;
@@ -22,11 +21,10 @@ pub(super) struct SharedWeights {
 }
 
 impl SharedWeights {
-    /// Reads those that stand in the graph's file itself.
-    pub fn read(file: &Path) -> io::Result<Self> {
+    /// Those that stand in the model itself.
+    pub fn of(model: Bytes) -> io::Result<Self> {
         let invalid = |e: ort::Error| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
-        let model = Model::decode(Bytes::from(std::fs::read(file)?))
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        let model = Model::decode(model).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         let tensors = model.graph.map(|graph| graph.initializers).unwrap_or_default();
         let mut values = Vec::new();
         for stored in tensors.iter().filter(|t| t.raw.len() >= SMALLEST && t.location != EXTERNAL) {

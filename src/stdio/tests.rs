@@ -4,8 +4,8 @@
 use std::collections::BTreeMap as Map;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -40,6 +40,7 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
             max_age: Duration::from_millis(1),
             timeout: Duration::from_secs(60),
         },
+        cache: Cache { max_bytes: 1 << 20 },
         output: Output { on_existing: OnExisting::Keep, ..Output::new(mode) },
         dead_letter: None,
         limits: Limits {
@@ -74,8 +75,12 @@ impl Infer for Straw {
 }
 
 fn loaded(panics: bool) -> Loaded {
-    let package = Arc::new(Package::inspect(Path::new(PACKAGE)).unwrap().0);
     let runs = Arc::new(AtomicUsize::new(0));
+    with(|| Box::new(Straw { runs: runs.clone(), panics }))
+}
+
+fn with(session: impl Fn() -> Box<dyn Infer>) -> Loaded {
+    let package = Arc::new(Package::inspect(Path::new(PACKAGE)).unwrap().0);
     let receipt = Receipt {
         model: "straw".to_owned(),
         digest: package.digest.clone(),
@@ -83,8 +88,101 @@ fn loaded(panics: bool) -> Loaded {
         provider: "cpu",
         batch_invariant: true,
     };
-    let session = |_| Box::new(Straw { runs: runs.clone(), panics }) as Box<dyn Infer>;
-    Loaded { package, sessions: (0..3).map(session).collect(), receipt }
+    Loaded { package, sessions: (0..3).map(|_| session()).collect(), receipt }
+}
+
+/// Answers each sequence by its ids alone, and writes down what it was asked. Cannot stand one token.
+struct Diary {
+    asked: Arc<Mutex<Vec<Vec<u32>>>>,
+    poison: u32,
+}
+
+impl Infer for Diary {
+    fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<ModelOutput>, InferError> {
+        // So that equal ones find each other in the model.
+        std::thread::sleep(Duration::from_millis(1));
+        if batch.iter().any(|tokens| tokens.ids.contains(&self.poison)) {
+            return Err(InferError::Run("Gather: out of bounds".to_owned()));
+        }
+        let mut asked = self.asked.lock().unwrap();
+        asked.extend(batch.iter().map(|tokens| tokens.ids.clone()));
+        let logit =
+            |tokens: &&Tokens| tokens.ids.iter().fold(0, |sum, id| (sum * 31 + id) % 1009) as f32 / 300.0;
+        Ok(batch.iter().map(|tokens| ModelOutput { logits: vec![logit(tokens), 1.0, 2.0] }).collect())
+    }
+}
+
+/// With a model that cannot stand the word `bad`; what it was asked, sorted.
+fn written_down(settings: &Settings, input: &str) -> (Vec<String>, Vec<Value>, Vec<Vec<u32>>) {
+    let tokenizer = tokenizers::Tokenizer::from_file(format!("{PACKAGE}/tokenizer.json")).unwrap();
+    let poison = tokenizer.token_to_id("bad").unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let loaded = with(|| Box::new(Diary { asked: asked.clone(), poison }));
+    let (summary, output, letters) = run(settings, loaded, io::Cursor::new(input.to_owned()));
+    summary.unwrap();
+    let mut asked = asked.lock().unwrap().clone();
+    asked.sort_unstable();
+    (lines(&output), letters, asked)
+}
+
+#[test]
+fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
+    let mut input = String::new();
+    for n in 0_usize..2000 {
+        input += &match n % 50 {
+            7 => format!("{{\"n\":{n},\"t\":\"bad again\"}}\n"),
+            // Long ones, in windows, some of which other long ones have, too.
+            8 | 9 => format!("{{\"n\":{n},\"t\":\"{}\"}}\n", "one two three ".repeat(40 + n % 3)),
+            _ => format!("{{\"n\":{n},\"t\":\"text {}\"}}\n", "word ".repeat(n % 20)),
+        };
+    }
+    let mut settings = json();
+    let windows = Windows { stride: 0, most: some(9), combine: Combine::Mean };
+    settings.input.long_text = LongText::Windows(windows);
+    settings.model.max_length = Some(some(32));
+    let (with_cache, letters, asked) = written_down(&settings, &input);
+    settings.cache.max_bytes = 0;
+    let (without, letters_without, asked_without) = written_down(&settings, &input);
+    assert_eq!((with_cache.len(), letters.len()), (1960, 40));
+    assert_eq!(with_cache, without, "what is written does not depend on it");
+    let reasons = |letters: &[Value]| {
+        letters.iter().map(|l| (l["line"].clone(), l["reason"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&letters), reasons(&letters_without));
+    // The canary is asked for as often as poison is found.
+    let texts = |asked: &[Vec<u32>]| asked.iter().filter(|ids| ids.len() > 3).cloned().collect::<Vec<_>>();
+    let (once, every) = (texts(&asked), texts(&asked_without));
+    assert!(every.len() > 1800, "{}", every.len());
+    let mut distinct = every;
+    distinct.dedup();
+    assert_eq!(once, distinct, "each sequence once");
+}
+
+#[test]
+fn masked_lines_are_one_text_and_keep_their_own() {
+    let mut settings = settings(Format::Text, OutputMode::Envelope);
+    settings.input.mask = vec![Mask::Numbers, Mask::Ips];
+    let input: String = (0..100).map(|n| format!("took {n} ms for 10.0.0.{n}\n")).collect();
+    let (output, letters, asked) = written_down(&settings, &input);
+    assert!(letters.is_empty());
+    assert_eq!(asked.len(), 1, "one text");
+    for (n, line) in output.iter().enumerate() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["text"], format!("took {n} ms for 10.0.0.{n}"));
+        assert_eq!(value["nlp"]["masked"], 2);
+    }
+}
+
+#[test]
+fn what_depends_on_its_batch_is_never_kept() {
+    let input = "{\"t\":\"the same few words\"}\n".repeat(50);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let mut loaded = with(|| Box::new(Diary { asked: asked.clone(), poison: u32::MAX }));
+    loaded.receipt.batch_invariant = false;
+    let (summary, output, _) = run(&json(), loaded, io::Cursor::new(input));
+    assert_eq!(summary.unwrap().tagged, 50);
+    assert!(lines(&output).iter().all(|line| line.contains(r#""batch_invariant":false"#)));
+    assert_eq!(asked.lock().unwrap().len(), 50);
 }
 
 type Ran = (Result<Summary, StdioError>, Vec<u8>, Vec<Value>);

@@ -81,6 +81,10 @@ impl Metrics {
         {
             counter.add(0, &[]);
         }
+        for result in ["hit", "joined", "miss"] {
+            on.cache_requests.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
+        self.cache(0, 0, 0);
         on.records_out.add(0, &out("enriched", "none"));
         for why in PassThrough::ALL {
             on.records_out.add(0, &out("passed", why.as_str()));
@@ -167,6 +171,20 @@ impl Metrics {
     pub fn batch_split(&self) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
         on.batch_splits.add(1, &[]);
+    }
+
+    /// What the cache knew of a sequence: `hit`, `joined` or `miss`.
+    pub fn cache_request(&self, result: &'static str) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.cache_requests.add(1, &[KeyValue::new(keys::RESULT, result)]);
+    }
+
+    /// What the cache holds now, and how many entries made room since the last time.
+    pub fn cache(&self, entries: usize, bytes: u64, evicted: u64) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.cache_entries.record(entries as u64, &[]);
+        on.cache_bytes.record(bytes, &[]);
+        on.cache_evictions.add(evicted, &[]);
     }
 
     /// A rebalance: `assigned`, `revoked` or `lost`, and of how many partitions.

@@ -52,6 +52,10 @@ fn exercise(metrics: &Metrics, health: &Health) {
     metrics.delivered(start, start, Timestamp(None));
     metrics.batch(3, 50, 60, Duration::from_millis(30));
     metrics.batch_split();
+    metrics.cache_request("hit");
+    metrics.cache_request("joined");
+    metrics.cache_request("miss");
+    metrics.cache(3, 900, 2);
     metrics.rebalance("assigned", 2);
     metrics.commit(true);
     metrics.commit(false);

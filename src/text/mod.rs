@@ -4,11 +4,13 @@ mod condition;
 mod decode;
 mod intake;
 pub(crate) mod json;
+mod mask;
 mod reader;
 mod tokenize;
 
 pub use decode::{DecodeError, Decoded, Decoder, Document, Place};
 pub use intake::Intake;
+pub use mask::Masker;
 pub use reader::Reader;
 pub use tokenize::{Amount, TextTokenizer, TokenCount, TokenizeError, Tokens};
 

@@ -1,6 +1,6 @@
 //! A record to what the model reads of it, or straight to its outcome. Pure.
 
-use super::{Decoded, Decoder, Reading, TextTokenizer, TokenizeError};
+use super::{Amount, Decoded, Decoder, Masker, Reading, TextTokenizer, TokenizeError};
 use crate::config::settings::WithoutText;
 use crate::record::{Outcome, PassThrough, Record};
 
@@ -8,14 +8,15 @@ use crate::record::{Outcome, PassThrough, Record};
 #[derive(Clone)]
 pub struct Reader {
     decoder: Decoder,
+    masker: Masker,
     tokenizer: TextTokenizer,
     on_empty: WithoutText,
 }
 
 impl Reader {
-    /// Of the pipeline's decoder and the package's tokenizer.
-    pub fn new(decoder: Decoder, tokenizer: TextTokenizer, on_empty: WithoutText) -> Self {
-        Self { decoder, tokenizer, on_empty }
+    /// Of the pipeline's decoder and masks and the package's tokenizer.
+    pub fn new(decoder: Decoder, masker: Masker, tokenizer: TextTokenizer, on_empty: WithoutText) -> Self {
+        Self { decoder, masker, tokenizer, on_empty }
     }
 
     /// What the model has to read; or the outcome of a record that does not need it.
@@ -26,8 +27,12 @@ impl Reader {
             Ok(Decoded::PassThrough(record, why)) => return Err(Outcome::PassThrough { record, why }),
             Err((record, error)) => return Err(Outcome::DeadLetter { record, letter: error.letter() }),
         };
-        match self.tokenizer.tokenize(&document.text) {
-            Ok((sequences, amount)) => Ok(Reading { document, sequences, amount }),
+        let (text, masked) = self.masker.apply(&document.text);
+        match self.tokenizer.tokenize(&text) {
+            Ok((sequences, amount)) => {
+                let amount = Amount { masked, ..amount };
+                Ok(Reading { document, sequences, amount })
+            }
             // Not where the text goes on beyond what was looked at.
             Err(TokenizeError::NoTokens)
                 if self.on_empty == WithoutText::PassThrough

@@ -47,6 +47,8 @@ pub struct Amount {
     pub tokens: TokenCount,
     /// Windows that the whole text has; 1 where it is not read in windows.
     pub windows: usize,
+    /// Parts of the text that were replaced by a word before it was tokenized.
+    pub masked: usize,
 }
 
 /// Why a text could not be tokenized, or a package's tokenizer not be used.
@@ -122,7 +124,8 @@ impl TextTokenizer {
         Self::from_json(&package.tokenizer, max_length, long_text)
     }
 
-    fn from_json(json: &[u8], max_length: usize, long_text: LongText) -> Result<Self, TokenizeError> {
+    /// The same of a `tokenizer.json` by itself.
+    pub fn from_json(json: &[u8], max_length: usize, long_text: LongText) -> Result<Self, TokenizeError> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(TokenizeError::Unreadable)?;
         // We cut ourselves, to know how much was seen; a batch is padded by its session.
         tokenizer.with_truncation(None).map_err(TokenizeError::Unreadable)?;
@@ -158,7 +161,7 @@ impl TextTokenizer {
             .map_err(|_| TokenizeError::Panicked)?
             .map_err(TokenizeError::Refused)?;
         let used = plan.covered + self.added;
-        Ok((windows, Amount { tokens: TokenCount { used, seen }, windows: plan.windows }))
+        Ok((windows, Amount { tokens: TokenCount { used, seen }, windows: plan.windows, masked: 0 }))
     }
 
     /// Where a text of so many tokens is cut.

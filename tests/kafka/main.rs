@@ -11,6 +11,7 @@ mod support;
 
 mod accounted;
 mod brokers;
+mod cache;
 mod flow;
 mod harness;
 mod letters;

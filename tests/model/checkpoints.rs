@@ -162,6 +162,44 @@ fn what_is_missing_or_wrong_is_named() {
     has(of(json!({}), &[("model.safetensors", &other(Dtype::F16, 0xff))]), &["NaN", EMBEDDINGS]);
 }
 
+/// A view can stand for any number of numbers, and is refused before they are made.
+#[test]
+fn a_tensor_larger_than_its_file_is_refused() {
+    let mut bytes = torch();
+    // The pickle is the archive's first entry; its length and checksum stand in the header before it.
+    let field = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (length, checksum) = (field(&bytes, 18) as usize, field(&bytes, 14));
+    let start = 30 + usize::from(bytes[26]) + usize::from(bytes[28]);
+    assert_eq!(crc32(&bytes[start..start + length]), checksum);
+    // The word table is 1000 by 32: now it says 65,535 by 32, each row the same (stride 0).
+    let (shape, strides) = (b"M\xe8\x03K \x86q1K K\x01\x86", b"M\xff\xffK \x86q1K\0K\x01\x86");
+    let at = bytes.windows(shape.len()).position(|w| w == shape).unwrap();
+    bytes[at..at + shape.len()].copy_from_slice(strides);
+    let (old, new) = (checksum.to_le_bytes(), crc32(&bytes[start..start + length]).to_le_bytes());
+    let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == old).collect();
+    assert_eq!(places.len(), 2, "before the pickle, and in the directory");
+    for place in places {
+        bytes[place..place + 4].copy_from_slice(&new);
+    }
+    let dir = folder(json!({"vocab_size": 65_535}), &[("pytorch_model.bin", &bytes)]);
+    let message = error(dir.path());
+    assert!(message.contains("4194240 bytes") && message.contains(EMBEDDINGS), "{message}");
+}
+
+/// As zip archives have it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+#[test]
+fn labels_are_as_many_as_the_head_has_outputs() {
+    let safe = safetensors();
+    let dir = folder(json!({"id2label": {"0": "a", "1": "b"}}), &[("model.safetensors", &safe)]);
+    let error = Checkpoint::open(dir.path()).unwrap().outputs().unwrap_err().to_string();
+    assert!(error.contains("3 outputs") && error.contains("2 labels"), "{error}");
+}
+
 /// A pickle that calls what it should not call is refused, and not called.
 #[test]
 fn a_pickle_is_never_executed() {

@@ -236,7 +236,7 @@ fn a_wrong_weight_shows() {
     let right = reference::build(&Checkpoint::open(dir.path()).unwrap()).unwrap();
     let file = dir.path().join("model.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
-    move_tensor(&mut bytes, "transformer.encoder.layers.0.post_attention.layernorm.bias", 0.05);
+    move_tensor(&mut bytes, "transformer.encoder.layers.0.post_attention.layernorm.bias", 1, 0.05);
     std::fs::write(&file, bytes).unwrap();
     let wrong = portable::build(&Checkpoint::open(dir.path()).unwrap(), Arithmetic::F32).unwrap();
     let texts = sequences(50, 24);
@@ -245,12 +245,13 @@ fn a_wrong_weight_shows() {
     assert!(worst(expected.iter().flatten().zip(found.iter().flatten())) > 1e-3);
 }
 
-/// Adds `by` to the first number of a tensor in a safetensors file.
-pub fn move_tensor(bytes: &mut [u8], name: &str, by: f32) {
+/// Adds `by` to the first `count` numbers of an fp32 tensor in a safetensors file.
+pub fn move_tensor(bytes: &mut [u8], name: &str, count: usize, by: f32) {
     let (header, metadata) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
-    let at = 8 + header + metadata.info(name).unwrap().data_offsets.0;
-    let number = f32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) + by;
-    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    let (from, to) = metadata.info(name).unwrap().data_offsets;
+    for number in bytes[8 + header + from..8 + header + to].as_chunks_mut().0.iter_mut().take(count) {
+        *number = (f32::from_le_bytes(*number) + by).to_le_bytes();
+    }
 }
 
 /// Weights that fp16 holds are stored as fp16, others in fp32: nothing is rounded in silence.

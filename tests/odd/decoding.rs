@@ -102,7 +102,7 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
             assert_eq!(document.record, before, "a document's record is the record");
             assert_text(way, value, &document.text, document.text_bytes_seen);
             let (text, cut) = (document.text.clone(), document.text.len() < document.text_bytes_seen);
-            let amount = Amount { tokens: TokenCount { used: 4, seen: 4 }, windows: 1 };
+            let amount = Amount { tokens: TokenCount { used: 4, seen: 4 }, windows: 1, masked: 0 };
             let answers = vec![(Ok(Output { logits: vec![0.0, 1.0] }), 2)];
             let joined = Joined { head: Head { document, amount }, answers };
             let Outcome::Enriched { record, emit } = way.enricher.outcome(joined) else {

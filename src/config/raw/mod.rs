@@ -14,7 +14,7 @@ pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
 
 use super::defaults;
-use super::words::{ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
+use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
 
 /// A squeezeflow pipeline.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,6 +32,9 @@ pub(in crate::config) struct Pipeline {
     /// How texts are put together for the model.
     #[serde(default)]
     pub(in crate::config) batch: Batch,
+    /// Answers of the model that are kept, so that a text that comes again is not inferred again.
+    #[serde(default)]
+    pub(in crate::config) cache: Cache,
     /// What is written.
     #[serde(default)]
     pub(in crate::config) output: Output,
@@ -142,7 +145,7 @@ pub(in crate::config) enum SaslMechanism {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Model {
-    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), relative to the pipeline file.
+    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), or of a plain SqueezeBERT checkpoint, relative to the pipeline file.
     #[schemars(length(min = 1), example = &"../models/sentiment")]
     pub(in crate::config) path: String,
     /// What to run it on: `cpu`, `cuda`, `tensorrt`, or one of them with options of ONNX Runtime.
@@ -175,6 +178,14 @@ pub(in crate::config) struct Batch {
     pub(in crate::config) max_batch_age: Duration,
     /// Longest time that the model may take for one batch. One that takes longer is ended, and the worker stops with exit code 1.
     pub(in crate::config) timeout: Duration,
+}
+
+/// Answers of the model that are kept, so that a text that comes again is not inferred again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Cache {
+    /// Most bytes of answers that are kept; about 400 a text. 0: none, and every text is inferred. A package whose results depend on what a text is batched with is always inferred.
+    pub(in crate::config) max_bytes: Allowance,
 }
 
 /// Bounds of memory and time.

@@ -30,6 +30,9 @@ pub(in crate::config) struct Input {
     /// Longer texts are cut here before they are tokenized, and their results say so.
     #[serde(default = "defaults::max_text_bytes")]
     pub(in crate::config) max_text_bytes: ByteSize,
+    /// Parts of a text that are replaced by one word each before it is tokenized, so that log lines which differ only in them are one text: `numbers`, `hex`, `uuids`, `ips`, `paths`. The output keeps the text as it is, and the result says how many parts were replaced.
+    #[serde(default)]
+    pub(in crate::config) mask: Vec<Mask>,
     /// Texts of more tokens than the model reads at once.
     #[serde(default)]
     pub(in crate::config) long_text: LongText,
@@ -50,6 +53,21 @@ pub(in crate::config) struct Input {
     pub(in crate::config) on_missing_text: WithoutText,
     /// Only records for which this holds are tagged; the others pass through as they are.
     pub(in crate::config) when: Option<When>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum Mask {
+    /// numbers, dates and times: `0`
+    Numbers,
+    /// hexadecimal numbers: `hex`
+    Hex,
+    /// UUIDs: `uuid`
+    Uuids,
+    /// IPv4 and IPv6 addresses: `ip`
+    Ips,
+    /// file paths and URLs: `path`
+    Paths,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -26,6 +26,8 @@ pub struct Settings {
     pub model: Model,
     /// Limits of one batch.
     pub batch: Batch,
+    /// Answers that are kept.
+    pub cache: Cache,
     /// What is written.
     pub output: Output,
     /// Where what cannot be enriched goes. `None` where a pipeline is only used with `tag`.
@@ -173,6 +175,13 @@ pub struct Batch {
     pub max_age: Duration,
     /// How long the model may take for it.
     pub timeout: Duration,
+}
+
+/// Answers of the model that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// Together, in bytes; 0: none, and every sequence is inferred.
+    pub max_bytes: usize,
 }
 
 /// Bounds of memory and time.

@@ -16,6 +16,8 @@ pub struct Input {
     pub on_gap: OnGap,
     /// Longer texts are cut here before they are tokenized (and the receipts say so). Bytes.
     pub max_text_bytes: NonZeroUsize,
+    /// Parts of a text that are replaced before it is tokenized.
+    pub mask: Vec<Mask>,
     /// Texts of more tokens than the model reads at once.
     pub long_text: LongText,
     /// An empty text, or one without tokens.
@@ -35,12 +37,28 @@ impl Input {
             start: Start::Earliest,
             on_gap: OnGap::Fail,
             max_text_bytes: NonZeroUsize::MIN.saturating_add((1 << 20) - 1),
+            mask: Vec::new(),
             long_text: LongText::Truncate,
             on_empty: WithoutText::DeadLetter,
             on_missing_text: WithoutText::DeadLetter,
             when: None,
         }
     }
+}
+
+/// A kind of parts that say nothing by themselves: each is replaced by one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Numbers, dates and times: `0`.
+    Numbers,
+    /// `0x1f`, `54fadb412c4e`: `hex`.
+    Hex,
+    /// `uuid`.
+    Uuids,
+    /// IPv4 and IPv6, with a port or prefix length: `ip`.
+    Ips,
+    /// File paths and URLs: `path`.
+    Paths,
 }
 
 /// What is read of a text that has more tokens than the model reads at once.

@@ -45,6 +45,7 @@ impl Check<'_> {
                 raw::Delivery::AtLeastOnce => to::Delivery::AtLeastOnce,
             },
             input: self.input(&raw.input),
+            cache: to::Cache { max_bytes: self.allowance("cache.max_bytes", &raw.cache.max_bytes) },
             output: self.output(&raw.output, raw.input.format),
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
             limits: self.limits(&raw.limits, &batch, &model),

@@ -73,6 +73,7 @@ impl Check<'_> {
                 raw::OnGap::Earliest => to::OnGap::Earliest,
             },
             max_text_bytes,
+            mask: raw.mask.iter().map(|kind| mask(*kind)).collect(),
             long_text: match raw.long_text {
                 raw::LongText::Truncate => to::LongText::Truncate,
                 raw::LongText::DeadLetter => to::LongText::DeadLetter,
@@ -197,6 +198,16 @@ impl Check<'_> {
                 None
             }
         }
+    }
+}
+
+fn mask(raw: raw::Mask) -> to::Mask {
+    match raw {
+        raw::Mask::Numbers => to::Mask::Numbers,
+        raw::Mask::Hex => to::Mask::Hex,
+        raw::Mask::Uuids => to::Mask::Uuids,
+        raw::Mask::Ips => to::Mask::Ips,
+        raw::Mask::Paths => to::Mask::Paths,
     }
 }
 

@@ -1,0 +1,127 @@
+//! The whole worker. `cargo bench --bench flow -- PART…`, or `make bench`:
+//!
+//! | part | what |
+//! |---|---|
+//! | `kafka` | Kafka to Kafka, beside the worker that people write in Python, and the model alone |
+//! | `logs` | one pass over log lines, with an empty cache, masked and not |
+//! | `hits` | how many of these lines are the same text, without a model; prints only |
+//! | `start` | from nothing to a warm model, and the memory of an idle worker |
+//!
+//! `ROUNDS`, `RECORDS`, `LINES`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2 and
+//! loghub), `PACKAGE` (what runs instead of SqueezeBERT-base as it was built, or its stock export).
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    dead_code
+)]
+
+mod common;
+mod stock;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+#[path = "flow/kafka.rs"]
+mod kafka;
+#[path = "flow/logs.rs"]
+mod logs;
+#[path = "flow/start.rs"]
+mod start;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use common::report::here;
+use common::subject::{self, Batches};
+use squeezeflow::batch::{Limits, Pending};
+use squeezeflow::config::settings::Batch;
+use squeezeflow::model::Layout;
+use stock::checkpoint::{Architecture, write_with};
+use stock::{BASE, Size};
+
+fn main() {
+    if subject::serve().is_some() {
+        return;
+    }
+    let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let parts = if parts.is_empty() { vec!["kafka".into(), "logs".into(), "start".into()] } else { parts };
+    for part in parts {
+        match part.as_str() {
+            "kafka" => kafka::bench(),
+            "logs" => logs::bench(),
+            "hits" => logs::hits(),
+            "start" => start::bench(),
+            other => panic!("no such part: {other} (kafka, logs, hits, start)"),
+        }
+    }
+}
+
+/// The folder with the data sets, or a loud word that the part is skipped.
+fn data(part: &str, name: &str) -> Option<PathBuf> {
+    let path = std::env::var("DATA").map_or_else(|_| here("../shared/data"), PathBuf::from).join(name);
+    if !path.exists() {
+        println!("{part}: SKIPPED, {} is not there (DATA names the folder with it)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// One model: what squeezeflow runs, and its stock export.
+struct Model {
+    name: &'static str,
+    package: PathBuf,
+    stock: PathBuf,
+}
+
+/// SqueezeBERT-base with random weights: what was built from its checkpoint, or the stock export itself.
+fn base() -> Model {
+    let (stock, _) = stock::checkpoint::write(
+        &here("target/bench/squeezebert-base"),
+        Architecture::SqueezeBert,
+        &BASE,
+        &here("models/sentiment"),
+    )
+    .unwrap();
+    let built = ["int8", "fp32"].map(|precision| here("target/bench/squeezebert-base").join(precision));
+    let given = std::env::var_os("PACKAGE").map(PathBuf::from);
+    let package =
+        given.or_else(|| built.into_iter().find(|path| path.is_dir())).unwrap_or_else(|| stock.clone());
+    Model { name: "SqueezeBERT-base", package, stock }
+}
+
+/// The bundled model, and a stock export of the same weights.
+fn bundled() -> Model {
+    let package = here("models/sentiment");
+    let size = Size { hidden: 384, layers: 6, intermediate: 1_536, ..BASE };
+    let dir = here("target/bench/sentiment");
+    let (stock, _) = match stock::bundled::weights(&package) {
+        Some(mut weights) => write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut weights),
+        None => {
+            println!("the bundled model's weights cannot be read here: its stock export has random ones");
+            write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut stock::weights::random)
+        }
+    }
+    .unwrap();
+    Model { name: "the bundled model", package, stock }
+}
+
+/// The batches that the batcher makes of these sequences when enough of them wait.
+fn batches(sequences: Vec<Vec<u32>>, settings: &Batch, layout: Layout) -> Batches {
+    let (max_tokens, max_size) = (settings.max_tokens.get(), settings.max_size.get());
+    let mut pending = Pending::new(Limits { max_tokens, max_size, max_age: settings.max_age, layout });
+    let mut all = Batches::new();
+    let now = Instant::now();
+    for ids in sequences {
+        let length = ids.len();
+        pending.push(ids, length, now);
+        if pending.len() >= max_size * squeezeflow::batch::WINDOW_BATCHES {
+            all.push(pending.take());
+        }
+    }
+    while !pending.is_empty() {
+        all.push(pending.take());
+    }
+    all
+}

@@ -1,0 +1,228 @@
+//! The model alone. `cargo bench --bench model -- PART…`, or `make bench`:
+//!
+//! | part | what |
+//! |---|---|
+//! | `packages` | writes target/bench/{squeezebert,bert}-base: stock exports and checkpoints of the same random weights |
+//! | `speed` | texts and tokens a second of these, and of what was built from the checkpoint |
+//! | `accuracy` | of packages on SST-2 dev |
+//!
+//! `PACKAGES="NAME=PATH …"` adds subjects; of one whose name begins with `packed` no padding is counted.
+//! `ROUNDS`, `TEXTS`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2/dev.tsv).
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    dead_code
+)]
+
+mod common;
+mod stock;
+
+use std::path::{Path, PathBuf};
+
+use common::report::{self, Rounds, head, here, row};
+use common::subject::{self, Batches, Spec, Subject};
+use stock::BASE;
+use stock::checkpoint::{Architecture, write};
+
+fn main() {
+    if subject::serve().is_some() {
+        return;
+    }
+    let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let parts =
+        if parts.is_empty() { vec!["packages".into(), "speed".into(), "accuracy".into()] } else { parts };
+    for part in parts {
+        match part.as_str() {
+            "packages" => drop(packages()),
+            "speed" => speed(),
+            "accuracy" => accuracy(),
+            other => panic!("no such part: {other} (packages, speed, accuracy)"),
+        }
+    }
+}
+
+/// The stock packages, made where they are not there.
+fn packages() -> [PathBuf; 2] {
+    let tokenizer = here("models/sentiment");
+    let make = |name: &str, architecture| {
+        let dir = here("target/bench").join(name);
+        let (stock, checkpoint) = write(&dir, architecture, &BASE, &tokenizer).unwrap();
+        println!("{}, {}", stock.display(), checkpoint.display());
+        stock
+    };
+    [make("squeezebert-base", Architecture::SqueezeBert), make("bert-base", Architecture::Bert)]
+}
+
+/// `NAME=PATH` from the environment, and what stands beside the stock export.
+fn built() -> Vec<(String, PathBuf)> {
+    let given = std::env::var("PACKAGES").unwrap_or_default();
+    let given = given.split_whitespace().filter_map(|one| one.split_once('='));
+    let mut all: Vec<(String, PathBuf)> =
+        given.map(|(name, path)| (name.to_owned(), Path::new(path).to_owned())).collect();
+    for precision in ["fp32", "int8"] {
+        let path = here("target/bench/squeezebert-base").join(precision);
+        if path.is_dir() {
+            all.push((format!("packed {precision}"), path));
+        }
+    }
+    all
+}
+
+/// One thing to be run: its batches.
+struct Load {
+    name: &'static str,
+    batches: Batches,
+}
+
+impl Load {
+    fn texts(&self) -> f64 {
+        self.batches.iter().map(Vec::len).sum::<usize>() as f64
+    }
+
+    fn tokens(&self) -> f64 {
+        self.batches.iter().flatten().map(Vec::len).sum::<usize>() as f64
+    }
+
+    fn padded(&self) -> f64 {
+        let padded = |batch: &Vec<Vec<u32>>| batch.iter().map(Vec::len).max().unwrap_or(0) * batch.len();
+        self.batches.iter().map(padded).sum::<usize>() as f64
+    }
+}
+
+/// Ids of no meaning, never the same text twice.
+fn batches(lengths: &[usize], size: usize) -> Batches {
+    let mut state = 1_u64;
+    let mut id = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32 % 29_000 + 1_000
+    };
+    let texts: Vec<Vec<u32>> = lengths.iter().map(|n| (0..*n).map(|_| id()).collect()).collect();
+    texts.chunks(size).map(<[_]>::to_vec).collect()
+}
+
+/// The first texts of a data set, as they come.
+fn lengths(of: &str) -> Vec<usize> {
+    let text = std::fs::read_to_string(here("benches/lengths").join(of)).unwrap();
+    let all = text.split_whitespace().map(|n| n.parse().unwrap());
+    all.take(report::number("TEXTS", 256)).collect()
+}
+
+/// Full batches: about as many tokens in each load.
+fn full(name: &'static str, size: usize, length: usize) -> Load {
+    let count = (report::number("TEXTS", 256) * 16 / (size * length)).max(2);
+    Load { name, batches: batches(&vec![length; size * count], size) }
+}
+
+fn speed() {
+    let [squeezebert, bert] = packages();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut specs = vec![
+        Spec::stock("SqueezeBERT stock export, 1 session on all cores", &squeezebert),
+        Spec { sessions: cores, threads: 1, ..Spec::stock("the same, 1 session a core", &squeezebert) },
+        Spec::stock("BERT-base stock export, 1 session on all cores", &bert),
+    ];
+    specs.extend(built().iter().map(|(name, path)| Spec::ours(name, path, name.starts_with("packed"))));
+    let loads = [
+        full("1×32", 1, 32),
+        full("8×32", 8, 32),
+        full("32×32", 32, 32),
+        full("8×128", 8, 128),
+        Load { name: "SST-2 dev, 32 as they come", batches: batches(&lengths("sst2-dev.txt"), 32) },
+        Load {
+            name: "banking77 test, 32 as they come",
+            batches: batches(&lengths("banking77-test.txt"), 32),
+        },
+    ];
+    let mut subjects: Vec<Subject> = specs.into_iter().map(Subject::start).collect();
+    let mut rates = vec![vec![Rounds::default(); subjects.len()]; loads.len()];
+    let rounds = report::rounds();
+    // One that does not count: memory, caches.
+    for round in 0..=rounds {
+        for (load, rates) in loads.iter().zip(&mut rates) {
+            for turn in 0..subjects.len() {
+                // Each comes first in its turn.
+                let which = (turn + round) % subjects.len();
+                let took = subjects[which].run(&load.batches);
+                let rate = load.texts() / took.seconds;
+                eprintln!("{round:>2} {:<32} {:<48} {rate:.1} texts/s", load.name, subjects[which].spec.name);
+                if round > 0 {
+                    rates[which].push(rate);
+                }
+            }
+        }
+    }
+    let mut table =
+        head(&["", "", "texts/s", "real tokens/s", "padding", "to the stock export", "to BERT-base"]);
+    for (load, rates) in loads.iter().zip(&rates) {
+        for (subject, rate) in subjects.iter().zip(rates) {
+            let computed = if subject.spec.packed { load.tokens() } else { load.padded() };
+            table += &row(&[
+                load.name.to_owned(),
+                subject.spec.name.clone(),
+                rate.show(1),
+                format!("{:.0}", rate.median() * load.tokens() / load.texts()),
+                format!("{:.0} %", 100.0 * (1.0 - load.tokens() / computed)),
+                format!("{}×", rate.over(&rates[0]).show(2)),
+                format!("{}×", rate.over(&rates[2]).show(2)),
+            ]);
+        }
+    }
+    let how = format!(
+        "{rounds} alternating rounds, each model in a process of its own; median (lowest to highest), ratios round by round. SqueezeBERT-base and BERT-base with random weights."
+    );
+    report::publish("model", &how, &table);
+}
+
+/// Of packages as the worker reads them: its tokenizer, batches of 32 as they come.
+fn accuracy() {
+    let data =
+        std::env::var("DATA").map_or_else(|_| here("../shared/data"), PathBuf::from).join("sst2/dev.tsv");
+    let Ok(text) = std::fs::read_to_string(&data) else {
+        println!(
+            "accuracy: SKIPPED, {} is not there (DATA names the folder with sst2/dev.tsv)",
+            data.display()
+        );
+        return;
+    };
+    let examples: Vec<(&str, usize)> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.rsplit_once('\t'))
+        .map(|(text, label)| (text, label.trim().parse().unwrap()))
+        .collect();
+    let given = std::env::var("PACKAGES").unwrap_or_default();
+    let given = given.split_whitespace().filter_map(|one| one.split_once('='));
+    let mut packages = vec![("the bundled model".to_owned(), here("models/sentiment"))];
+    packages.extend(given.map(|(name, path)| (name.to_owned(), Path::new(path).to_owned())));
+    let mut table = head(&["package", "precision", "correct", "accuracy"]);
+    for (name, path) in packages {
+        let (correct, precision) = correct(&path, &examples);
+        let share = 100.0 * correct as f64 / examples.len() as f64;
+        table +=
+            &row(&[name, precision, format!("{correct} of {}", examples.len()), format!("{share:.2} %")]);
+    }
+    report::publish("accuracy", "SST-2 dev, 872 sentences.", &table);
+}
+
+fn correct(package: &Path, examples: &[(&str, usize)]) -> (usize, String) {
+    use squeezeflow::config::settings::LongText;
+    use squeezeflow::text::{TextTokenizer, Tokens};
+
+    let mut loaded = squeezeflow::model::load(&subject::settings(package, 1, 1)).unwrap();
+    let tokenizer =
+        TextTokenizer::new(&loaded.package, loaded.package.max_length, LongText::Truncate).unwrap();
+    let mut correct = 0;
+    for batch in examples.chunks(32) {
+        let tokens: Vec<Tokens> =
+            batch.iter().map(|(text, _)| tokenizer.tokenize(text).unwrap().0.swap_remove(0)).collect();
+        let outputs = loaded.sessions[0].infer(&tokens.iter().collect::<Vec<_>>()).unwrap();
+        for (output, (_, label)) in outputs.iter().zip(batch) {
+            let best = output.logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i);
+            correct += usize::from(best == Some(*label));
+        }
+    }
+    (correct, loaded.receipt.precision)
+}

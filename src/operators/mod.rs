@@ -24,6 +24,8 @@ pub mod kernels;
 mod norm;
 mod parallel;
 mod product;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,7 +41,7 @@ pub const VERSION: i64 = 1;
 
 /// All operators, computed at one level, for one session of so many threads. ONNX Runtime must be loaded.
 pub fn domain(level: Level, threads: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?
+    let domain = OperatorDomain::new(DOMAIN)?
         .add(attention::PackedAttention { level, threads, form: Form::Float })?
         .add(attention::PackedAttention { level, threads, form: Form::Byte })?
         .add(norm::AddNorm { level, threads, form: Form::Float })?
@@ -47,7 +49,10 @@ pub fn domain(level: Level, threads: usize) -> ort::Result<OperatorDomain> {
         .add(gelu::Gelu { level, threads, form: Form::Float })?
         .add(gelu::Gelu { level, threads, form: Form::Byte })?
         .add(product::Product { level, threads, form: Form::Float })?
-        .add(product::Product { level, threads, form: Form::Byte })
+        .add(product::Product { level, threads, form: Form::Byte })?;
+    #[cfg(test)]
+    let domain = domain.add(tests::Panics { split: false })?.add(tests::Panics { split: true })?;
+    Ok(domain)
 }
 
 /// What an operator gives: floats, or quantised bytes.

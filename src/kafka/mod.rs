@@ -9,10 +9,13 @@
 //! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
-//! | `exactly_once` | transactions: states, errors, doubts |
+//! | `exactly_once` | transactions: from the first write to the commit |
+//! | `renewal` | a new producer, after an abort or a doubt |
+//! | `verdict` | what an error of a transactional call means |
 //! | `offsets` | offsets into a transaction, without waiting |
 //! | `at_least_once` | delivered, then committed |
 //! | `retained` | what no committed transaction holds yet |
+//! | `member` | who we are in the group |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
@@ -37,14 +40,17 @@ mod ending;
 mod error;
 mod exactly_once;
 pub(crate) mod headers;
+mod member;
 mod offsets;
 mod publish;
 mod rebalance;
+mod renewal;
 mod retained;
 pub(crate) mod source;
 mod start;
 mod surge;
 pub(crate) mod topic_limits;
+mod verdict;
 mod watchdog;
 mod worker;
 

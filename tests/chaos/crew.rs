@@ -119,7 +119,9 @@ impl Crew {
     #[track_caller]
     pub fn assert_alive(&mut self) {
         for (member, worker) in &mut self.workers {
-            assert!(worker.runs(), "member {member} ended by itself");
+            if let Some(status) = worker.ended() {
+                panic!("member {member} ended by itself ({status}); its log:\n{}", worker.log());
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::report::size;
 use crate::scenario::{Promise, Scenario};
 use crate::support::check::Verdict;
+use crate::support::proxy::{Api, Side};
 use crate::support::wait::{PATIENCE, stays, until};
 
 #[test]
@@ -126,6 +127,41 @@ fn s03_zombies() {
         });
     }
     s.report.state(format!("2 workers, {rounds} times SIGSTOP for 12 s (session 6 s)"));
+    s.finish(crew);
+}
+
+/// What librdkafka does not tell: a static member whose place in the group is gone learns that from the
+/// answer to JoinGroup, joins anew, and keeps its partitions, although others have gone on with them.
+#[test]
+fn s03_a_static_member_that_joins_too_late() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("3 static member joins too late", Promise::ExactlyOnce, "s03s", 12);
+    let rounds = size(1, 10);
+    let mut crew = s.crew();
+    crew.keep_places();
+    crew.start_all(0..2);
+    for round in 0..rounds {
+        s.flow(2_000);
+        let (late, heir) = (round % 2, 1 - round % 2);
+        let held = s.cluster.proxy.on(Api::JoinGroup, Side::Request).of(&crew.name(late)).times(1).hold();
+        crew.start(2);
+        let caught = held.wait(PATIENCE);
+        // Until the brokers count it out, nobody joins, and it is at work.
+        s.feed_until("the others to have all of it", || {
+            [heir, 2].iter().all(|member| crew.get(*member).partitions() == Some(6)).then_some(())
+        });
+        s.flow(500);
+        caught.pass();
+        s.feed_until("all to share the partitions", || {
+            (0..3).all(|member| crew.get(member).partitions() == Some(4)).then_some(())
+        });
+        s.flow(2_000);
+        crew.terminate([2]);
+        until("the two to share the partitions", PATIENCE, || {
+            (0..2).all(|member| crew.get(member).partitions() == Some(6))
+        });
+    }
+    s.report.state(format!("3 static workers, {rounds} times JoinGroup later than the session time-out"));
     s.finish(crew);
 }
 

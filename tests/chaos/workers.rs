@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::crew::Crew;
 use crate::report::size;
 use crate::scenario::{Promise, Scenario};
 use crate::support::check::Verdict;
@@ -152,6 +153,7 @@ fn s03_a_static_member_that_joins_too_late() {
         });
         s.flow(500);
         caught.pass();
+        crew.get(late).wait_log("our place in it was lost");
         s.feed_until("all to share the partitions", || {
             (0..3).all(|member| crew.get(member).partitions() == Some(4)).then_some(())
         });
@@ -186,5 +188,87 @@ fn s04_two_of_one_name() {
         assert!(log.contains(words), "`{words}` is not in:\n{log}");
     }
     s.report.state(format!("2 workers, the first ended with exit code 1 after {:.1} s", took.as_secs_f64()));
+    s.finish(crew);
+}
+
+/// A request that was sent twice over a broken connection fences whoever has what the second one got:
+/// ourselves. That is nobody else.
+#[test]
+fn s04_one_that_asked_twice() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("4 asked twice for its own id", Promise::ExactlyOnce, "s04a", 6);
+    let times = size(1, 10);
+    let mut crew = s.crew();
+    let name = crew.name(0);
+    for round in 0..times {
+        for api in [Api::InitProducerId, Api::AddOffsetsToTxn] {
+            let first = s.cluster.proxy.on(api, Side::Request).of(&name).times(1).hold();
+            if api == Api::InitProducerId {
+                if round > 0 {
+                    crew.kill(0);
+                }
+                crew.start(0);
+            }
+            let caught = s.feed_until("the worker to come to the step", || first.take());
+            let next = s.cluster.proxy.on(Api::EndTxn, Side::Answer).of(&name).times(1).watch();
+            caught.hang_up();
+            s.feed_until("the worker to go on", || (next.hits() > 0).then_some(()));
+            let renewed = |crew: &Crew| {
+                crew.get(0).metric("squeezeflow_transactions_total", "renewed").unwrap_or(0.0)
+            };
+            let before = renewed(&crew);
+            caught.pass();
+            if api == Api::InitProducerId {
+                s.feed_until("it to be fenced by itself", || (renewed(&crew) > before).then_some(()));
+            }
+            s.flow(1_000);
+            assert!(renewed(&crew) > 0.0);
+            crew.assert_alive();
+        }
+    }
+    s.report.state(format!("1 worker, {times} times InitProducerId and AddOffsetsToTxn late and repeated"));
+    s.finish(crew);
+}
+
+/// Whatever a worker waits for at its start: it is not begun, and ends at once.
+#[test]
+fn s06_sigterm_at_each_step_of_a_start() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("6 SIGTERM at start", Promise::ExactlyOnce, "s06b", 6);
+    let mut crew = s.crew();
+    crew.keep_places();
+    s.feed(500);
+    let name = crew.name(0);
+    let mut slowest = Duration::ZERO;
+    let mut terminate = |crew: &mut Crew, step: &str| {
+        let asked = Instant::now();
+        crew.terminate([0]);
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(8), "{step}: {took:?}");
+        slowest = slowest.max(took);
+    };
+    let steps = [
+        (Api::FindCoordinator, Side::Request),
+        (Api::InitProducerId, Side::Request),
+        (Api::InitProducerId, Side::Answer),
+        (Api::JoinGroup, Side::Request),
+        (Api::SyncGroup, Side::Answer),
+        (Api::OffsetFetch, Side::Request),
+    ];
+    for (api, side) in steps {
+        let held = s.cluster.proxy.on(api, side).of(&name).hold();
+        crew.start(0);
+        let _caught = held.wait(PATIENCE);
+        terminate(&mut crew, &format!("{api:?} {side:?}"));
+    }
+    // No broker answers, not even the first.
+    let wall = s.cluster.proxy.part(Some(&name), None, None);
+    crew.start(0);
+    crew.get(0).wait_log("model is warm");
+    terminate(&mut crew, "no answer");
+    drop(wall);
+    // Nothing is held up by what they left behind.
+    crew.start(1);
+    s.report.state(format!("{} steps, the slowest took {:.1} s", steps.len() + 1, slowest.as_secs_f64()));
     s.finish(crew);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::Named;
+use super::handover::Named;
 use super::watchdog::Watch;
 use crate::config::settings::Limits;
 use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};

@@ -1,7 +1,7 @@
 //! What librdkafka tells us through its callbacks, made into values that the worker takes up in
 //! its own turn. A callback decides nothing: it hands over and returns.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -16,12 +16,10 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
+use super::handover::Named;
 use super::retained::Write;
 use crate::record::{Header, Offset, Outcome, Stamps, Ticket};
 use crate::telemetry::logs;
-
-/// Partitions by topic and number.
-pub(super) type Named = BTreeSet<(String, i32)>;
 
 /// Something the group coordinator or a broker said.
 pub(super) enum Event {

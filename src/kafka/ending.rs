@@ -6,9 +6,11 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 
-use super::context::{Event, Named, give_up, take};
+use super::context::{Event, give_up, take};
 use super::error::RunError;
 use super::exactly_once::{Phase, Transactions};
+use super::handover::Named;
+use super::renewal::Renewal;
 use super::worker::{Summary, WAIT_BUSY, Worker, list};
 
 /// Of the drain deadline, the part that is left for delivery reports and the commit.
@@ -110,8 +112,11 @@ impl Worker {
             if t.is_closed() && (!commit || t.retained.is_empty()) || Instant::now() >= until + patience {
                 return;
             }
-            if !commit && matches!(t.phase, Phase::Open | Phase::Ending) {
-                t.phase = Phase::Aborting(Instant::now());
+            match t.phase {
+                Phase::Open | Phase::Ending if !commit => t.phase = Phase::Aborting(Instant::now()),
+                // librdkafka aborts nothing while it sends offsets; whoever takes over the id does.
+                Phase::Sending if !commit => t.phase = Phase::Renewing(Renewal::Make),
+                _ => {}
             }
             if self.transact().is_err() {
                 // Once more would fail once more; what is open is still to be aborted.
@@ -127,7 +132,7 @@ impl Worker {
     /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
     /// deadline; the process ends either way.
     pub(super) fn leave(self) -> Summary {
-        let Self { consumer, stages, summary, beginning, revocation, assignment, .. } = self;
+        let Self { consumer, stages, summary, mut handover, assignment, .. } = self;
         let events = consumer.context().clone();
         events.close();
         // librdkafka does not close while a rebalance waits for an answer, and takes none about
@@ -137,10 +142,10 @@ impl Worker {
             let begun = partitions.intersection(&owned).map(|(topic, p)| (topic.as_str(), *p, None));
             list(begun).map(|list| give_up(&consumer, &list))
         };
-        if beginning.is_some() {
+        if handover.is_beginning() {
             let _ = take(&consumer, &TopicPartitionList::new());
         }
-        if let Some(revocation) = revocation {
+        if let Some(revocation) = handover.take_giving_up() {
             let _ = give_up(revocation.partitions);
         }
         while let Some(event) = events.take() {

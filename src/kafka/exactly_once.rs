@@ -170,7 +170,7 @@ impl Worker {
 
     /// Somebody waits for what the transaction holds.
     fn hurry(&self) -> bool {
-        self.revocation.is_some() || self.draining || self.assignment.waits_for_commit()
+        self.handover.giving_up().is_some() || self.draining || self.assignment.waits_for_commit()
     }
 
     fn begin(&mut self, t: &mut Transactions) -> Result<(), RunError> {

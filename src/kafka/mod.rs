@@ -15,6 +15,7 @@
 //! | `offsets` | offsets into a transaction, without waiting |
 //! | `at_least_once` | delivered, then committed |
 //! | `retained` | what no committed transaction holds yet |
+//! | `handover` | what the group gives and wants back, until it is answered |
 //! | `member` | who we are in the group |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
@@ -39,6 +40,7 @@ pub mod embedded;
 mod ending;
 mod error;
 mod exactly_once;
+mod handover;
 pub(crate) mod headers;
 mod member;
 mod offsets;

@@ -7,8 +7,9 @@ use std::time::Instant;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 
-use super::context::{Named, give_up, take};
+use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
+use super::handover::{Named, Revocation};
 use super::member;
 use super::start::{self, Beginning, Gap};
 use super::worker::{RETRY_AFTER, Worker, list};
@@ -16,20 +17,14 @@ use crate::config::settings::OnGap;
 use crate::fate::Fate;
 use crate::record::NextOffset;
 
-/// Partitions that we are about to give up.
-pub(super) struct Revocation {
-    pub(super) partitions: Named,
-    deadline: Instant,
-}
-
 impl Worker {
     /// Begins what the group assigned, as soon as the cluster says where. Asked again at every
     /// turn until it does: the group waits, and we keep polling.
     pub(super) fn begin_assigned(&mut self) -> Result<(), RunError> {
-        if self.revocation.is_some() || self.draining || Instant::now() < self.ask_again_at {
+        if self.draining || Instant::now() < self.ask_again_at {
             return Ok(());
         }
-        let Some(partitions) = &self.beginning else { return Ok(()) };
+        let Some(partitions) = self.handover.to_begin() else { return Ok(()) };
         let partitions =
             list(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, None)))?;
         let beginnings = match start::resolve(&self.consumer, &partitions, self.settings.input.start) {
@@ -60,12 +55,9 @@ impl Worker {
             .map_err(|source| RunError::Call { what: "taking an assignment", source })?;
         for b in beginnings {
             self.assignment.add(&b.topic, b.partition, b.position, b.committed);
-            if let Some(waiting) = &mut self.beginning {
-                waiting.remove(&(b.topic.clone(), b.partition));
-            }
         }
-        // What is left was given back to us just now.
-        self.beginning = self.beginning.take().filter(|waiting| !waiting.is_empty());
+        let begun: Named = beginnings.iter().map(|b| (b.topic.clone(), b.partition)).collect();
+        self.handover.begun(&begun);
         tracing::info!(partitions = beginnings.len(), owned = self.assignment.len(), "assigned");
         self.metrics.rebalance("assigned", beginnings.len());
         self.health.joined(self.assignment.len());
@@ -88,13 +80,8 @@ impl Worker {
         tracing::warn!("the group has given us a new name: our place in it was lost");
         self.lose(unaware.clone())?;
         // For the group, and for the client, they are ours.
-        self.beginning.get_or_insert_default().extend(unaware);
+        self.handover.assigned(unaware);
         Ok(false)
-    }
-
-    /// To be begun. The group waits for our answer, also where this is nothing.
-    pub(super) fn assigned(&mut self, partitions: Named) {
-        self.beginning.get_or_insert_default().extend(partitions);
     }
 
     /// The group wants partitions back. Nothing more of them is admitted or released from now on;
@@ -102,33 +89,18 @@ impl Worker {
     /// owner publishes it for the first time.
     pub(super) fn revoke(&mut self, partitions: Named) -> Result<(), RunError> {
         self.check_membership()?;
-        self.forget_beginning(&partitions);
         for (topic, partition) in &partitions {
             if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                 owned.closing = true;
             }
         }
-        match &mut self.revocation {
-            // More, before the first were given up: all of them together, by the first deadline.
-            Some(revocation) => revocation.partitions.extend(partitions),
-            None => {
-                let deadline = Instant::now() + self.settings.limits.drain_timeout;
-                self.revocation = Some(Revocation { partitions, deadline });
-            }
-        }
+        self.handover.revoked(partitions, Instant::now() + self.settings.limits.drain_timeout);
         Ok(())
-    }
-
-    /// Assigned, and taken away before it was begun: nothing to wait for.
-    fn forget_beginning(&mut self, partitions: &Named) {
-        if let Some(beginning) = &mut self.beginning {
-            beginning.retain(|named| !partitions.contains(named));
-        }
     }
 
     /// Gives revoked partitions up once nothing of theirs is unconfirmed or uncommitted.
     pub(super) fn advance_revocation(&mut self) -> Result<(), RunError> {
-        let Some(revocation) = &self.revocation else { return Ok(()) };
+        let Some(revocation) = self.handover.giving_up() else { return Ok(()) };
         let in_time = Instant::now() < revocation.deadline;
         let closing = || self.assignment.iter().filter(|o| o.closing);
         let undelivered: usize = closing().map(|o| o.ledger.undelivered()).sum();
@@ -145,17 +117,15 @@ impl Worker {
                 "the drain deadline passed while giving up partitions; their next owner repeats these records"
             );
         }
-        if let Some(Revocation { partitions, .. }) = self.revocation.take() {
+        if let Some(Revocation { partitions, .. }) = self.handover.take_giving_up() {
             self.part_with(&partitions, "revoked")?;
         }
         Ok(())
     }
 
-    /// The partitions are somebody else's already: commit nothing, drop what comes back. So are
-    /// those that we were about to give up: we were too late.
-    pub(super) fn lose(&mut self, mut partitions: Named) -> Result<(), RunError> {
-        self.forget_beginning(&partitions);
-        partitions.extend(self.revocation.take().into_iter().flat_map(|r| r.partitions));
+    /// The partitions are somebody else's already: commit nothing, drop what comes back.
+    pub(super) fn lose(&mut self, partitions: Named) -> Result<(), RunError> {
+        let partitions = self.handover.lost(partitions);
         tracing::warn!(
             partitions = partitions.len(),
             "partitions were lost (no heartbeat in time?); what was in flight is dropped, their next owner repeats it"

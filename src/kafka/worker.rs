@@ -13,11 +13,11 @@ use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::assignment::{Assignment, Ready};
 use super::at_least_once::Waiting;
-use super::context::{ConsumerEvents, Event, InFlight, Named};
+use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
 use super::exactly_once::Transactions;
+use super::handover::Handover;
 use super::publish::Publisher;
-use super::rebalance::Revocation;
 use super::surge::Surge;
 use super::{client, source, start};
 use crate::config::Settings;
@@ -66,9 +66,8 @@ pub(super) struct Worker {
     pub(super) health: Health,
     /// The member of the group to whom our partitions were assigned.
     pub(super) member: Option<String>,
-    /// Assigned by the group, not begun yet: the cluster has not told where.
-    pub(super) beginning: Option<Named>,
-    pub(super) revocation: Option<Revocation>,
+    /// What the group waits for.
+    pub(super) handover: Handover,
     /// Some offset is gone, and the cluster has not told yet which.
     pub(super) gap_reported: bool,
     /// Asked to stop: nothing is begun or read any more.
@@ -144,8 +143,7 @@ pub fn run(
         metrics,
         health,
         member: None,
-        beginning: None,
-        revocation: None,
+        handover: Handover::default(),
         gap_reported: false,
         draining: false,
         stages,
@@ -208,7 +206,7 @@ impl Worker {
 
     fn heed(&mut self, event: Event) -> Result<(), RunError> {
         match event {
-            Event::Assign(partitions) => self.assigned(partitions),
+            Event::Assign(partitions) => self.handover.assigned(partitions),
             Event::Revoke(partitions) => self.revoke(partitions)?,
             Event::Lost(partitions) => self.lose(partitions)?,
             Event::Committed(result) => self.on_committed(result)?,
@@ -302,7 +300,7 @@ impl Worker {
     /// Reads what is there, and admits it.
     fn read(&mut self) -> Result<(), RunError> {
         let mut wait = match self.assignment.in_flight().0 {
-            0 if self.beginning.is_none() && self.revocation.is_none() => WAIT_IDLE,
+            0 if !self.handover.is_pending() => WAIT_IDLE,
             _ => WAIT_BUSY,
         };
         for _ in 0..READ_AT_ONCE {

@@ -213,9 +213,8 @@ fn s04_one_that_asked_twice() {
             let next = s.cluster.proxy.on(Api::EndTxn, Side::Answer).of(&name).times(1).watch();
             caught.hang_up();
             s.feed_until("the worker to go on", || (next.hits() > 0).then_some(()));
-            let renewed = |crew: &Crew| {
-                crew.get(0).metric("squeezeflow_transactions_total", "renewed").unwrap_or(0.0)
-            };
+            let renewed =
+                |crew: &Crew| crew.get(0).metric("squeezeflow_transactions_total", "renewed").unwrap_or(0.0);
             let before = renewed(&crew);
             caught.pass();
             if api == Api::InitProducerId {
@@ -227,6 +226,32 @@ fn s04_one_that_asked_twice() {
         }
     }
     s.report.state(format!("1 worker, {times} times InitProducerId and AddOffsetsToTxn late and repeated"));
+    s.finish(crew);
+}
+
+/// An end that cannot commit what it has written aborts it: nobody downstream waits for the brokers to
+/// do so, which would take a minute here.
+#[test]
+fn s06_an_end_without_a_commit_leaves_nothing_open() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("6 SIGTERM, no commit", Promise::ExactlyOnce, "s06c", 6);
+    let mut crew = s.crew();
+    crew.set("kafka.transaction_timeout", "60s");
+    crew.start_ready(0);
+    s.flow(1_000);
+    // The group's coordinator takes no offsets, so there is no commit.
+    let held = s.cluster.proxy.on(Api::TxnOffsetCommit, Side::Request).of(&crew.name(0)).hold();
+    let caught = s.feed_until("offsets on their way", || held.take());
+    let mut worker = crew.take(0);
+    worker.signal(libc::SIGTERM);
+    assert_eq!(worker.wait().code(), Some(4), "{}", worker.log());
+    let ended = Instant::now();
+    s.scene.client.wait_settled(&[&s.scene.output(), &s.scene.dead()]);
+    let took = ended.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    drop((held, caught));
+    crew.start_ready(0);
+    s.report.state(format!("1 worker, exit code 4, nothing open {:.1} s later", took.as_secs_f64()));
     s.finish(crew);
 }
 

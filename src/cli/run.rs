@@ -1,5 +1,6 @@
 //! `run PIPELINE`: the worker. Signals, admin server, and the Kafka thread.
 
+use std::io::Write;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -142,6 +143,8 @@ async fn stop_on_signal(shutdown: Shutdown, mut signals: Signals) {
     tracing::info!("asked to stop: finishing what is in flight (again: stop at once)");
     shutdown.request();
     signals.next().await;
-    tracing::warn!("asked twice: stopping at once; what was not committed is read again");
+    // Whatever `log.level` says.
+    let _ =
+        writeln!(std::io::stderr(), "asked twice: stopping at once; what was not committed is read again");
     std::process::exit(130);
 }

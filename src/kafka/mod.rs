@@ -43,6 +43,8 @@ mod exactly_once;
 mod handover;
 pub(crate) mod headers;
 mod member;
+#[cfg(test)]
+mod model_tests;
 mod offsets;
 mod publish;
 mod rebalance;

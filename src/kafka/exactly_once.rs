@@ -19,6 +19,7 @@
 //! (which fences every request that may still be on its way), and the group is asked what it has
 //! (`renewal`). What errors mean is in `verdict`. `docs/DELIVERY.md` has all of it as a table.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use super::offsets::{Progress, Sending};
 use super::publish::Refusal;
 use super::renewal::Renewal;
 use super::retained::Retained;
+use super::start::{self, Places};
 use super::verdict::{Verdict, verdict};
 use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::{Kafka, Limits};
@@ -53,6 +55,9 @@ pub(super) struct Transactions {
     /// In [`Phase::Sending`]: the call under way.
     sending: Option<Sending>,
     pub(super) retained: Retained<Arc<InFlight>>,
+    /// Where the group begins with a topic, if that is for us to say: committed with the rest, or
+    /// asked for again.
+    pub(super) places: Places,
     interval: Duration,
     pub(super) timeout: Duration,
     max_records: usize,
@@ -104,6 +109,7 @@ impl Transactions {
             phase: Phase::Idle,
             sending: None,
             retained: Retained::new(),
+            places: Places::new(),
             interval: kafka.commit_interval,
             timeout: kafka.transaction_timeout,
             // What a transaction retains counts as in flight: at half of the budget reading goes on.
@@ -174,12 +180,13 @@ impl Worker {
     }
 
     fn begin(&mut self, t: &mut Transactions) -> Result<(), RunError> {
-        if t.retained.unsent().is_none() || Instant::now() < t.again_at {
+        self.drop_places_of_others(t);
+        if t.retained.unsent().is_none() && t.places.is_empty() || Instant::now() < t.again_at {
             return Ok(());
         }
         // What a partition that is gone has left behind is its next owner's.
         t.retained.aborted(|ticket| self.assignment.holds(ticket));
-        if t.retained.is_empty() {
+        if t.retained.is_empty() && t.places.is_empty() {
             return Ok(());
         }
         match self.publisher.producer().begin_transaction() {
@@ -192,6 +199,13 @@ impl Worker {
             }
             Err(error) => self.failed(t, &error, verdict(&error)),
         }
+    }
+
+    /// Where a topic begins is for the owner of its first partition to say, before it begins itself.
+    fn drop_places_of_others(&self, t: &mut Transactions) {
+        let assigned = self.handover.to_begin().filter(|_| !self.draining);
+        let ours = |topic: &String| assigned.is_some_and(|a| a.contains(&(topic.clone(), start::FIRST)));
+        t.places.retain(|(topic, ..)| ours(topic));
     }
 
     /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their
@@ -287,6 +301,9 @@ impl Worker {
             let (topic, partition) = names.get(id)?;
             Some((topic.as_ref(), *partition, Some(*next)))
         });
+        self.drop_places_of_others(t);
+        let places = t.places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at)));
+        let named = named.chain(places);
         t.sending = Some(Sending::start(self.publisher.producer().clone(), list(named)?, group)?);
         t.phase = Phase::Sending;
         Ok(())
@@ -334,6 +351,13 @@ impl Worker {
                 t.aborts = 0;
                 t.doubt |= self.publisher.has_doubts();
                 t.phase = if t.doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
+                let begun = std::mem::take(&mut t.places).into_iter().map(|(topic, ..)| topic);
+                for topic in begun.collect::<BTreeSet<_>>() {
+                    tracing::info!(
+                        topic,
+                        "a new group: beginning where input.start says, and that is committed"
+                    );
+                }
                 let done = t.retained.committed();
                 self.count_committed(&done);
                 self.metrics.commit(true);

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 
 use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
 use super::handover::{Named, Revocation};
 use super::member;
-use super::start::{self, Beginning, Gap};
+use super::start::{self, Beginning, Gap, Places, Resolved};
 use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::OnGap;
 use crate::fate::Fate;
@@ -28,11 +28,32 @@ impl Worker {
         let partitions =
             list(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, None)))?;
         let beginnings = match start::resolve(&self.consumer, &partitions, self.settings.input.start) {
-            Ok(beginnings) => beginnings,
+            Ok(Resolved::Here(beginnings)) => beginnings,
+            Ok(Resolved::Commit(places)) => return self.begin_group(places),
+            Ok(Resolved::Wait) => {
+                self.ask_again_at = Instant::now() + RETRY_AFTER;
+                return Ok(());
+            }
             Err(error) => return self.not_now(error),
         };
         self.check_membership()?;
         self.assign(&beginnings)
+    }
+
+    /// Commits where the group begins with a topic. Under exactly-once by a transaction: a request
+    /// that comes late, or twice, would set back what others have committed since; that of an older
+    /// producer is not heard.
+    fn begin_group(&mut self, places: Places) -> Result<(), RunError> {
+        self.ask_again_at = Instant::now() + RETRY_AFTER;
+        if let Some(t) = &mut self.transactions {
+            t.places = places;
+            return Ok(());
+        }
+        let list = list(places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at))))?;
+        match self.consumer.commit(&list, CommitMode::Sync) {
+            Ok(()) => Ok(()),
+            Err(error) => self.not_now(error),
+        }
     }
 
     fn not_now(&mut self, error: KafkaError) -> Result<(), RunError> {

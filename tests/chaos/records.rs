@@ -14,7 +14,7 @@ use crate::support::cluster::Cluster;
 use crate::support::observer::read_all;
 use crate::support::proxy::{Api, Side};
 use crate::support::records::Stream;
-use crate::support::wait::{stays, until};
+use crate::support::wait::{PATIENCE, stays, until};
 use crate::support::zoo::{FRAGILE, noise};
 
 const PARTITIONS: i32 = 6;

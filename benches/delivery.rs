@@ -1,7 +1,7 @@
 //! What exactly-once costs against at-least-once: CPU seconds of the worker for a record, records a
 //! second at saturation, and seconds until a `read_committed` reader sees a result, with the bundled
 //! model and a real Kafka of one broker on this machine. Rounds alternate, so that what the machine
-//! does otherwise falls on both. `make bench-delivery`.
+//! does otherwise falls on both. Part of `make bench`.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use report::{Rounds, head, row};
 use squeezeflow::demo;
-use support::client::{Message, Sender};
+use support::client::{Client, Message, Sender};
 use support::cluster::Cluster;
 use support::here;
 use support::observer::follow;
@@ -28,6 +28,8 @@ use support::scene::Scene;
 use support::wait::PATIENCE;
 
 const SATURATED: usize = 3_000;
+/// Of the paced ones, those that open the connections.
+const WARM_UP: usize = 100;
 const PACED: usize = 600;
 const PACE: Duration = Duration::from_millis(10);
 
@@ -87,55 +89,51 @@ fn measure(cluster: &Cluster, kind: &str, round: usize, texts: &[Vec<u8>]) -> Ro
         timestamp: Some(now() as i64),
         ..Message::default()
     };
-    scene.client.produce(&scene.input(), (0..SATURATED).map(message).collect::<Vec<_>>());
     let pipeline = scene.pipeline.clone().set("model.path", here("models/sentiment").to_str().unwrap());
     let pipeline =
         pipeline.set("output.on_existing", "replace").set("model.sessions", "auto").set("cache.max_bytes", 0);
     let pipeline = pipeline.set("kafka.commit_interval", serde_json::Value::Null);
-    let worker = pipeline.set_top("delivery", kind).start();
-    let (mut started, mut seen) = (None, 0);
-    follow(&scene.client, &[&scene.output()], PATIENCE, |_| {
-        // From the first result on: what starting costs is another bench's.
-        started.get_or_insert_with(|| (Instant::now(), worker.cpu_seconds(), seen));
-        seen += 1;
-        seen < SATURATED
-    });
-    let (since, cpu, before) = started.unwrap();
-    let counted = (SATURATED - before) as f64;
-    let (took, cpu) = (since.elapsed().as_secs_f64(), worker.cpu_seconds() - cpu);
-
-    let sender = {
-        let (client, input) = (scene.client.clone(), scene.input());
-        let paced: Vec<Message> = (0..PACED).map(message).collect();
-        std::thread::spawn(move || {
-            let mut sender = Sender::new(&client, &input, &[("linger.ms", "0")]);
-            let begun = Instant::now();
-            for (i, message) in paced.into_iter().enumerate() {
-                std::thread::sleep((begun + PACE * i as u32).saturating_duration_since(Instant::now()));
-                sender.send(&Message { timestamp: Some(now() as i64), ..message });
-            }
-            sender.flush();
-        })
-    };
+    // What starting costs is another bench's. From the first record to the last result, whenever that is
+    // visible: what is done before the first commit counts like all else.
+    let worker = pipeline.set_top("delivery", kind).start_ready();
+    let (since, cpu) = (Instant::now(), worker.cpu_seconds());
+    scene.client.produce(&scene.input(), (0..SATURATED).map(message).collect::<Vec<_>>());
+    let (mut seen, mut sender, mut at_saturation) = (0, None, None);
     let mut waited = Vec::with_capacity(PACED);
-    let mut skip = SATURATED;
     follow(&scene.client, &[&scene.output()], PATIENCE, |record| {
-        if skip > 0 {
-            skip -= 1;
-            return true;
+        seen += 1;
+        if seen == SATURATED {
+            at_saturation = Some((since.elapsed().as_secs_f64(), worker.cpu_seconds() - cpu));
+            // The reader is at its end, and the worker idle.
+            let (client, input) = (scene.client.clone(), scene.input());
+            let paced: Vec<Message> = (0..WARM_UP + PACED).map(message).collect();
+            sender = Some(std::thread::spawn(move || pace(&client, &input, paced)));
+        } else if seen > SATURATED + WARM_UP {
+            waited.push(now() - record.timestamp.unwrap() as f64);
         }
-        waited.push(now() - record.timestamp.unwrap() as f64);
         waited.len() < PACED
     });
-    sender.join().unwrap();
+    sender.unwrap().join().unwrap();
+    let (took, cpu) = at_saturation.unwrap();
     worker.terminate();
     waited.sort_by(f64::total_cmp);
     Round {
-        cpu_milliseconds: cpu * 1000.0 / counted,
-        records_a_second: counted / took,
+        cpu_milliseconds: cpu * 1000.0 / SATURATED as f64,
+        records_a_second: SATURATED as f64 / took,
         p50: waited[waited.len() / 2],
         p99: waited[waited.len() * 99 / 100],
     }
+}
+
+/// Sends one each [`PACE`], with the time at which it is sent.
+fn pace(client: &Client, input: &str, messages: Vec<Message>) {
+    let mut sender = Sender::new(client, input, &[("linger.ms", "0")]);
+    let begun = Instant::now();
+    for (i, message) in messages.into_iter().enumerate() {
+        std::thread::sleep((begun + PACE * i as u32).saturating_duration_since(Instant::now()));
+        sender.send(&Message { timestamp: Some(now() as i64), ..message });
+    }
+    sender.flush();
 }
 
 /// Milliseconds since the Unix epoch.

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often somebody who waits for it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Cheap to clone; once requested it stays so. The Kafka thread looks at it at every turn of its
 /// loop, which is at most 50 ms.
@@ -20,5 +24,11 @@ impl Shutdown {
     /// Was it asked for?
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+    /// Returns when it is.
+    pub async fn requested(&self) {
+        while !self.is_requested() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }

@@ -394,6 +394,12 @@ fn rules_across_keys() {
     );
     Case::new().load(&on("", ", sessions: 3", "limits: {max_in_flight_records: 256}"));
     assert_eq!(refused(&on("", "", "limits: {max_in_flight_bytes: 1kB}")), ["3 limits.max_in_flight_bytes"]);
+    for (written, bytes) in [("0", 0), ("0MiB", 0), ("4096", 4096), ("64MiB", 64 << 20)] {
+        let loaded = Case::new().load(&on("", "", &format!("cache: {{max_bytes: {written}}}")));
+        assert_eq!(loaded.settings.cache.max_bytes, bytes);
+    }
+    assert_eq!(refused(&on("", "", "cache: {max_bytes: -1}")), ["3 cache.max_bytes"]);
+    assert_eq!(refused(&on(", mask: [numbers, dates]", "", "")), ["1 input.mask[1]"]);
     let drain = format!("{KAFKA}limits: {{drain_timeout: 45s}}");
     assert_eq!(refused(&on("", "", &drain)), ["4 limits.drain_timeout"]);
     assert_eq!(refused(&on(", format: text, text: /a", "", "")), ["1 input.text"]);

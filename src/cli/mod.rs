@@ -100,7 +100,10 @@ pub fn dispatch(cli: Cli) -> Exit {
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    eprintln!(
+    // Not `eprintln`: where standard error is full or gone it would panic, and a panic here ends the
+    // process by SIGABRT, without a word and with another exit code than ours.
+    let _ = writeln!(
+        std::io::stderr(),
         "error: thread `{}` panicked at {place}; this is a defect, please report it",
         thread.name().unwrap_or("?")
     );
@@ -148,7 +151,8 @@ fn exit_of<E: std::error::Error>(result: Result<(), E>) -> Exit {
 }
 
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    eprintln!("error: {error}");
+    // See `report_panic`.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
     exit
 }
 

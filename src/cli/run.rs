@@ -1,5 +1,6 @@
 //! `run PIPELINE`: the worker. Signals, admin server, and the Kafka thread.
 
+use std::io::Write;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -28,9 +29,17 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
     logs::init(&pipeline.settings.log).map_err(|e| fail(&e, Exit::Usage))?;
+    // Before the model is loaded: from here on a signal is a request to stop, and exit code 0.
+    let cannot = |error| fail(&WorkerError::Start(error), Exit::Failed);
+    let runtime = runtime().map_err(cannot)?;
+    let shutdown = Shutdown::new();
+    let signals = runtime.block_on(async { Signals::install() }).map_err(cannot)?;
+    runtime.spawn(stop_on_signal(shutdown.clone(), signals));
     let model = model::load(&pipeline.settings.model).map_err(|e| fail(&e, Exit::Model))?;
     refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.facts()))?;
-    work(pipeline.settings, model).map_err(|e| fail(&e, e.exit()))?;
+    if !shutdown.is_requested() {
+        work(&runtime, shutdown, pipeline.settings, model).map_err(|e| fail(&e, e.exit()))?;
+    }
     Ok(())
 }
 
@@ -39,7 +48,7 @@ fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
 enum WorkerError {
     /// No threads for tokio, or no signals.
     #[error("cannot start: {0}")]
-    Start(#[from] std::io::Error),
+    Start(#[source] std::io::Error),
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -62,11 +71,13 @@ impl WorkerError {
 }
 
 /// Runs a loaded model over the pipeline until SIGTERM or SIGINT.
-fn work(settings: Settings, loaded: Loaded) -> Result<Summary, WorkerError> {
-    let runtime = runtime()?;
+fn work(
+    runtime: &Runtime,
+    shutdown: Shutdown,
+    settings: Settings,
+    loaded: Loaded,
+) -> Result<Summary, WorkerError> {
     let _context = runtime.enter();
-    let shutdown = Shutdown::new();
-    runtime.spawn(stop_on_signal(shutdown.clone(), Signals::install()?));
     let health = Health::new();
     let (metrics, registry) = Metrics::new(&health)?;
     let model::Receipt { model, digest, precision, provider, .. } = &loaded.receipt;
@@ -132,6 +143,8 @@ async fn stop_on_signal(shutdown: Shutdown, mut signals: Signals) {
     tracing::info!("asked to stop: finishing what is in flight (again: stop at once)");
     shutdown.request();
     signals.next().await;
-    tracing::warn!("asked twice: stopping at once; what was not committed is read again");
+    // Whatever `log.level` says.
+    let _ =
+        writeln!(std::io::stderr(), "asked twice: stopping at once; what was not committed is read again");
     std::process::exit(130);
 }

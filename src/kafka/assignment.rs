@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::handover::Named;
 use super::watchdog::Watch;
 use crate::config::settings::Limits;
 use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
@@ -237,6 +238,11 @@ impl Assignment {
     /// How often partitions came and went so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// All of them, by name.
+    pub(super) fn names(&self) -> Named {
+        self.owned.values().map(|o| (o.topic.to_string(), o.partition)).collect()
     }
 
     /// Topic and number of those that are ours.

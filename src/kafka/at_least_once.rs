@@ -69,10 +69,11 @@ impl Worker {
             return Ok(());
         }
         self.last_commit = Instant::now();
-        let offsets = self.assignment.begin_commit();
-        if offsets.is_empty() {
+        // Under another name than theirs it would be taken for ours, and go back behind our successor's.
+        if self.assignment.uncommitted() == 0 || !self.check_membership()? {
             return Ok(());
         }
+        let offsets = self.assignment.begin_commit();
         let list = list(offsets.iter().map(|(t, p, next)| (t.as_ref(), *p, Some(*next))))?;
         match commit::send(&self.consumer, &list) {
             Ok(()) => self.commit_under_way = true,
@@ -88,7 +89,7 @@ impl Worker {
         self.assignment.committed(ok);
         self.metrics.commit(ok);
         match code {
-            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             Some(code) => {
                 tracing::warn!(%code, "offsets were not committed; they will be with the next commit");
                 self.commit_again_at = Instant::now() + RETRY_AFTER;

@@ -74,8 +74,7 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "20")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        // A late heartbeat or two must not cost the assignment, however short the session.
-        .set("heartbeat.interval.ms", (kafka.session_timeout.as_millis() / 4).min(3000).to_string());
+        .set("heartbeat.interval.ms", heartbeat_interval(kafka).as_millis().to_string());
     pass_through(&mut config, kafka, PRODUCER_ONLY);
     config
         .set("group.id", &kafka.group_id)
@@ -89,6 +88,11 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
         config.set("group.instance.id", instance);
     }
     config
+}
+
+/// A late heartbeat or two must not cost the assignment, however short the session.
+pub(super) fn heartbeat_interval(kafka: &Kafka) -> Duration {
+    (kafka.session_timeout / 4).min(Duration::from_secs(3))
 }
 
 /// Who we are among the producers with transactions. For what is written it need not be stable: a

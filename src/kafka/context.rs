@@ -16,6 +16,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
+use super::handover::Named;
 use super::retained::Write;
 use crate::record::{Header, Offset, Outcome, Stamps, Ticket};
 use crate::telemetry::logs;
@@ -23,11 +24,11 @@ use crate::telemetry::logs;
 /// Something the group coordinator or a broker said.
 pub(super) enum Event {
     /// These partitions are ours once we say so (`incremental_assign`).
-    Assign(TopicPartitionList),
+    Assign(Named),
     /// These are to be given up; the group waits until we say so.
-    Revoke(TopicPartitionList),
+    Revoke(Named),
     /// These are somebody else's already: commit nothing.
-    Lost(TopicPartitionList),
+    Lost(Named),
     /// An asynchronous commit's outcome.
     Committed(KafkaResult<()>),
     /// Figures from librdkafka, for the lag.
@@ -88,12 +89,13 @@ impl ConsumerContext for ConsumerEvents {
             } else {
                 give_up(consumer, partitions)
             };
-        } else if assign {
-            self.push(Event::Assign(partitions.clone()));
-        } else if consumer.assignment_lost() {
-            self.push(Event::Lost(partitions.clone()));
         } else {
-            self.push(Event::Revoke(partitions.clone()));
+            let named = partitions.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+            self.push(match assign {
+                true => Event::Assign(named),
+                false if consumer.assignment_lost() => Event::Lost(named),
+                false => Event::Revoke(named),
+            });
         }
     }
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
@@ -160,17 +162,20 @@ pub(super) struct ProducerEvents {
     deliveries: Sender<Delivery>,
     /// See [`ProducerEvents::has_doubts`].
     doubts: AtomicBool,
+    /// See [`ProducerEvents::is_id_in_doubt`].
+    id_in_doubt: AtomicBool,
 }
 
 impl ProducerEvents {
     pub(super) fn new(deliveries: Sender<Delivery>) -> Self {
-        Self { deliveries, doubts: AtomicBool::new(false) }
+        Self { deliveries, doubts: AtomicBool::new(false), id_in_doubt: AtomicBool::new(false) }
     }
 
-    /// Was the end of a transaction asked for more than once since [`ProducerEvents::forget`]?
-    /// librdkafka repeats a request that a broken connection may have delivered, and tells nobody;
-    /// the first one could then arrive late and end a *later* transaction. The one place where it
-    /// says so is a line of its debug log (context `eos`), written before the call returns.
+    /// Was the end of a transaction, or the group's part in it, asked for more than once since
+    /// [`ProducerEvents::forget`]? librdkafka repeats a request that a broken connection may have
+    /// delivered, and tells nobody; the first one could then arrive late, and end a *later*
+    /// transaction, or begin one that nobody ends. The one place where it says so is a line of its
+    /// debug log (context `eos`), written before the call returns.
     pub(super) fn has_doubts(&self) -> bool {
         self.doubts.load(Ordering::Acquire)
     }
@@ -178,12 +183,35 @@ impl ProducerEvents {
     pub(super) fn forget(&self) {
         self.doubts.store(false, Ordering::Release);
     }
+
+    /// Did this producer ask for its id more than once, for the same reason? The coordinator gives
+    /// each request an epoch of its own: one that arrives late fences us, and nobody else is there.
+    pub(super) fn is_id_in_doubt(&self) -> bool {
+        self.id_in_doubt.load(Ordering::Acquire)
+    }
 }
 
-/// The line that librdkafka 2.12 writes for each answer to EndTxn, or the lack of one
-/// (`rd_kafka_txn_handle_EndTxn`).
+/// The lines that librdkafka 2.12 writes for each answer to EndTxn and AddOffsetsToTxn, or the lack of
+/// one (`rd_kafka_txn_handle_EndTxn`, `rd_kafka_txn_handle_AddOffsetsToTxn`).
 fn is_answer_in_doubt(facility: &str, message: &str) -> bool {
-    facility == "ENDTXN" && message.contains("EndTxn returned ") && !message.contains("returned NO_ERROR ")
+    match facility {
+        "ENDTXN" => message.contains("EndTxn returned ") && !message.contains("returned NO_ERROR "),
+        "ADDOFFSETS" => {
+            message.contains("AddOffsetsToTxn response from ")
+                && [": _TRANSPORT (", ": _TIMED_OUT ("].iter().any(|lack| message.contains(lack))
+        }
+        _ => false,
+    }
+}
+
+/// The line for an InitProducerId that was not answered (`rd_kafka_idemp_request_pid_failed`); it is
+/// sent again.
+fn is_id_asked_again(facility: &str, message: &str) -> bool {
+    facility == "GETPID"
+        && message.contains("Failed to acquire PID: ")
+        && ["Local: Broker transport failure", "Local: Timed out", "Broker: Request timed out"]
+            .iter()
+            .any(|lack| message.contains(lack))
 }
 
 impl ClientContext for ProducerEvents {
@@ -194,6 +222,9 @@ impl ClientContext for ProducerEvents {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if is_answer_in_doubt(facility, message) {
             self.doubts.store(true, Ordering::Release);
+        }
+        if is_id_asked_again(facility, message) {
+            self.id_in_doubt.store(true, Ordering::Release);
         }
         logs::librdkafka(level, facility, message);
     }
@@ -209,5 +240,41 @@ impl ProducerContext for ProducerEvents {
         };
         // Closed only when the worker is gone, and then nobody counts deliveries any more.
         let _ = self.deliveries.send(Delivery { write, result });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As librdkafka 2.12 writes them.
+    #[test]
+    fn what_was_sent_twice_is_told_by_its_lines() {
+        let in_doubt = [
+            (
+                "ENDTXN",
+                "[thrd:main]: EndTxn returned _TRANSPORT in state CommittingTransaction (may_retry=true)",
+            ),
+            ("ADDOFFSETS", "[thrd:main]: AddOffsetsToTxn response from a:1/1: _TRANSPORT (Refresh,Retry)"),
+            ("ADDOFFSETS", "[thrd:main]: AddOffsetsToTxn response from a:1/1: _TIMED_OUT (Refresh,Retry)"),
+        ];
+        let answered = [
+            (
+                "ENDTXN",
+                "[thrd:main]: EndTxn returned NO_ERROR in state CommittingTransaction (may_retry=true)",
+            ),
+            ("ADDOFFSETS", "[thrd:main]: AddOffsetsToTxn response from a:1/1: NO_ERROR ()"),
+            (
+                "ADDOFFSETS",
+                "[thrd:main]: AddOffsetsToTxn response from a:1/1: CONCURRENT_TRANSACTIONS (Retry)",
+            ),
+            ("GETPID", "[thrd:main]: EndTxn returned _TRANSPORT"),
+        ];
+        assert!(in_doubt.iter().all(|(facility, message)| is_answer_in_doubt(facility, message)));
+        assert!(!answered.iter().any(|(facility, message)| is_answer_in_doubt(facility, message)));
+        let again = "[thrd:main]: a:1/1: Failed to acquire PID: Local: Broker transport failure";
+        assert!(is_id_asked_again("GETPID", again));
+        let refused = "[thrd:main]: a:1/1: Failed to acquire PID: Broker: Not coordinator";
+        assert!(!is_id_asked_again("GETPID", refused));
     }
 }

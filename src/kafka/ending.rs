@@ -8,6 +8,9 @@ use rdkafka::consumer::Consumer;
 
 use super::context::{Event, give_up, take};
 use super::error::RunError;
+use super::exactly_once::{Phase, Transactions};
+use super::handover::Named;
+use super::renewal::Renewal;
 use super::worker::{Summary, WAIT_BUSY, Worker, list};
 
 /// Of the drain deadline, the part that is left for delivery reports and the commit.
@@ -39,7 +42,9 @@ impl Worker {
             }
             if (left == 0 || closing) && self.assignment.undelivered() == 0 {
                 self.commit()?;
-                if !self.commit_under_way && self.assignment.uncommitted() == 0 {
+                // Of partitions that are gone too: an abort takes its time.
+                let closed = self.transactions.as_ref().is_none_or(Transactions::is_closed);
+                if closed && !self.commit_under_way && self.assignment.uncommitted() == 0 {
                     if left > 0 {
                         tracing::info!(left, "left for the next owner; nothing of it was published");
                     }
@@ -48,6 +53,11 @@ impl Worker {
             }
             if started.elapsed() >= patience {
                 let unconfirmed = self.assignment.undelivered().max(self.assignment.uncommitted());
+                if unconfirmed == 0 {
+                    // Only an abort is not through.
+                    self.finish_transaction(SALVAGE_PATIENCE, false);
+                    return Ok(());
+                }
                 return Err(RunError::DrainDeadline { unconfirmed });
             }
         }
@@ -64,13 +74,12 @@ impl Worker {
 
     /// After a failure: what the brokers have is worth a commit, so that it is not written twice.
     pub(super) fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
-        if matches!(error, RunError::Refused(_) | RunError::Fenced { .. })
-            || self.transactions.is_none() && matches!(error, RunError::DrainDeadline { .. })
-        {
+        let refused = matches!(error, RunError::Refused(_) | RunError::Replaced);
+        if self.transactions.is_some() {
+            self.finish_transaction(SALVAGE_PATIENCE, !refused);
             return Err(error);
         }
-        if self.transactions.is_some() {
-            self.finish_transaction(SALVAGE_PATIENCE);
+        if refused || matches!(error, RunError::DrainDeadline { .. }) {
             return Err(error);
         }
         let until = Instant::now() + SALVAGE_PATIENCE;
@@ -92,25 +101,59 @@ impl Worker {
         Err(error)
     }
 
+    /// Before the end: what was released is written and committed if that can be done in time (and
+    /// is worth trying), else aborted, so that nobody downstream waits for the brokers to do it.
+    fn finish_transaction(&mut self, patience: Duration, mut commit: bool) {
+        let until = Instant::now() + patience;
+        loop {
+            let Some(t) = &mut self.transactions else { return };
+            t.closing = true;
+            commit &= Instant::now() < until;
+            if t.is_closed() && (!commit || t.retained.is_empty()) || Instant::now() >= until + patience {
+                return;
+            }
+            match t.phase {
+                Phase::Open | Phase::Ending if !commit => t.phase = Phase::Aborting(Instant::now()),
+                // librdkafka aborts nothing while it sends offsets; whoever takes over the id does.
+                Phase::Sending if !commit => t.phase = Phase::Renewing(Renewal::Make),
+                _ => {}
+            }
+            if self.transact().is_err() {
+                // Once more would fail once more; what is open is still to be aborted.
+                commit = false;
+                if self.publisher.is_beyond_use().is_some() {
+                    return;
+                }
+            }
+            let _ = self.consumer.poll(WAIT_BUSY);
+        }
+    }
+
     /// Leaves the group. librdkafka's close can wait without bound, so it gets a thread and a
     /// deadline; the process ends either way.
     pub(super) fn leave(self) -> Summary {
-        let Self { consumer, stages, summary, beginning, revocation, .. } = self;
+        let Self { consumer, stages, summary, mut handover, assignment, .. } = self;
         let events = consumer.context().clone();
         events.close();
-        // librdkafka does not close while a rebalance waits for an answer.
-        if !beginning.is_empty() {
+        // librdkafka does not close while a rebalance waits for an answer, and takes none about
+        // partitions that it was never told to begin.
+        let give_up = |partitions: Named| {
+            let owned = assignment.names();
+            let begun = partitions.intersection(&owned).map(|(topic, p)| (topic.as_str(), *p, None));
+            list(begun).map(|list| give_up(&consumer, &list))
+        };
+        if handover.is_beginning() {
             let _ = take(&consumer, &TopicPartitionList::new());
         }
-        if let Some(revocation) = revocation {
-            let _ = give_up(&consumer, &revocation.partitions);
+        if let Some(revocation) = handover.take_giving_up() {
+            let _ = give_up(revocation.partitions);
         }
         while let Some(event) = events.take() {
-            let _ = match event {
-                Event::Assign(_) => take(&consumer, &TopicPartitionList::new()),
-                Event::Revoke(partitions) | Event::Lost(partitions) => give_up(&consumer, &partitions),
-                Event::Committed(_) | Event::Statistics(_) => Ok(()),
-            };
+            match event {
+                Event::Assign(_) => drop(take(&consumer, &TopicPartitionList::new())),
+                Event::Revoke(partitions) | Event::Lost(partitions) => drop(give_up(partitions)),
+                Event::Committed(_) | Event::Statistics(_) => {}
+            }
         }
         let (left, wait) = bounded::<()>(0);
         let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {

@@ -98,6 +98,11 @@ pub enum RunError {
         /// The transactional id.
         id: String,
     },
+    /// Somebody else is the static member that we were.
+    #[error(
+        "another worker has joined the group under our `kafka.group_instance_id`: it has our partitions now. Give each worker its own (the name of its pod, say), or leave it out"
+    )]
+    Replaced,
     /// A write failed for good. It is not sent again: that could reorder.
     #[error(
         "a record could not be written to `{topic}`: {code}; no offset passes it, it will be read again at the next start"
@@ -152,6 +157,22 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// For what the consumer was told, and [`consumer_fate`] calls fatal.
+    pub(super) fn of_consumer(code: RDKafkaErrorCode) -> Self {
+        match code {
+            RDKafkaErrorCode::FencedInstanceId => Self::Replaced,
+            _ => Self::Refused(code),
+        }
+    }
+
+    /// The consumer is beyond use.
+    pub(super) fn of_fatal_consumer(code: RDKafkaErrorCode, detail: String) -> Self {
+        match code {
+            RDKafkaErrorCode::FencedInstanceId => Self::Replaced,
+            _ => Self::ClientFatal { code, detail },
+        }
+    }
+
     /// Every one stops the worker; what could be retried was retried where it happened.
     pub fn fate(&self) -> Fate {
         Fate::Fatal

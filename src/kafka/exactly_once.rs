@@ -16,71 +16,74 @@
 //! is committed are all looked at here, on the thread that polls, between two polls: nothing can
 //! change in between. (While the offsets are on their way polling goes on; then it is looked at once
 //! more, and the group itself refuses offsets of an older generation.) An outcome that is not certain is never guessed: the producer is renewed
-//! (which fences every request that may still be on its way), and the group is asked what it has.
-//! `docs/DELIVERY.md` has this as a table.
+//! (which fences every request that may still be on its way), and the group is asked what it has
+//! (`renewal`). What errors mean is in `verdict`. `docs/DELIVERY.md` has all of it as a table.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer;
-use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
+use super::client;
 use super::context::{Delivery, InFlight};
 use super::error::RunError;
 use super::offsets::{Progress, Sending};
 use super::publish::Refusal;
+use super::renewal::Renewal;
 use super::retained::Retained;
-use super::worker::{RETRY_AFTER, WAIT_BUSY, Worker, list};
+use super::start::{self, Places};
+use super::verdict::{Verdict, verdict};
+use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::{Kafka, Limits};
-use crate::record::{NextOffset, PartitionId};
 
 /// How long one call may hold up the loop; it is resumed at the next turn.
-const SLICE: Duration = Duration::from_millis(50);
-/// For the group's answer to what it has.
-const ASK_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// librdkafka waits 500 ms before it sends offsets a second time: if it took nearly as long, the
 /// first request may still be on its way, and could put older offsets into a later transaction.
 const SENT_TWICE: Duration = Duration::from_millis(400);
-/// Renewals in a row without a commit in between before the worker gives up.
-const MOST_RENEWALS: u32 = 5;
 /// Aborts in a row before the worker gives up: an error that the brokers keep to themselves (a missing
 /// permission shows as nothing but purged writes) would go on for ever.
 const MOST_ABORTS: u32 = 60;
-/// For the first `init_transactions`.
-const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The worker's transactions.
 pub(super) struct Transactions {
-    id: String,
-    phase: Phase,
+    pub(super) id: String,
+    pub(super) phase: Phase,
     /// In [`Phase::Sending`]: the call under way.
     sending: Option<Sending>,
     pub(super) retained: Retained<Arc<InFlight>>,
+    /// Where the group begins with a topic, if that is for us to say: committed with the rest, or
+    /// asked for again.
+    pub(super) places: Places,
     interval: Duration,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     max_records: usize,
     max_bytes: usize,
     /// When the open transaction was begun.
-    begun: Option<Instant>,
+    pub(super) begun: Option<Instant>,
     /// A request of this transaction may still be on its way, although it was answered.
-    doubt: bool,
+    pub(super) doubt: bool,
     /// After an abort: not before then.
-    again_at: Instant,
-    renewals: u32,
-    /// In a row, without a commit in between, and not for a record's size.
-    aborts: u32,
+    pub(super) again_at: Instant,
+    /// Of a static member: how long the group needs to tell that another one has its place.
+    pub(super) listen: Duration,
+    /// No new producer before then.
+    pub(super) listen_until: Instant,
+    /// Producers beyond use in a row, without a commit in between.
+    pub(super) failures: u32,
+    /// In a row, without a commit in between; not for a record's size, nor for a change of the group.
+    pub(super) aborts: u32,
     /// Of the assignment, as the transaction knows it.
     changes: u64,
     /// The end is near: nobody waits for a fuller transaction.
-    closing: bool,
+    pub(super) closing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// No transaction.
     Idle,
     /// Writes go in.
@@ -98,39 +101,6 @@ enum Phase {
     Renewing(Renewal),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Renewal {
-    /// The old producer goes, a new one is made.
-    Make,
-    /// It takes over the transactional id.
-    Init,
-    /// What does the group have?
-    Ask,
-}
-
-/// What an error of a transactional call means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Call again.
-    Again,
-    /// Abort, and write again.
-    Abort,
-    /// The producer is beyond use.
-    Fatal,
-    /// Nobody can tell.
-    Doubt,
-}
-
-fn verdict(error: &KafkaError) -> Verdict {
-    match error {
-        KafkaError::Flush(_) => Verdict::Again,
-        KafkaError::Transaction(error) if error.is_fatal() => Verdict::Fatal,
-        KafkaError::Transaction(error) if error.txn_requires_abort() => Verdict::Abort,
-        KafkaError::Transaction(error) if error.is_retriable() => Verdict::Again,
-        _ => Verdict::Doubt,
-    }
-}
-
 impl Transactions {
     /// With a producer that was initialised.
     pub(super) fn new(id: String, kafka: &Kafka, limits: &Limits) -> Self {
@@ -139,6 +109,7 @@ impl Transactions {
             phase: Phase::Idle,
             sending: None,
             retained: Retained::new(),
+            places: Places::new(),
             interval: kafka.commit_interval,
             timeout: kafka.transaction_timeout,
             // What a transaction retains counts as in flight: at half of the budget reading goes on.
@@ -147,11 +118,22 @@ impl Transactions {
             begun: None,
             doubt: false,
             again_at: Instant::now(),
-            renewals: 0,
+            listen: match kafka.group_instance_id {
+                Some(_) => client::heartbeat_interval(kafka) * 2,
+                None => Duration::ZERO,
+            },
+            listen_until: Instant::now(),
+            failures: 0,
             aborts: 0,
             changes: 0,
             closing: false,
         }
+    }
+
+    /// Have the brokers nothing of ours that is neither committed nor aborted? (Readers would wait for
+    /// it until `kafka.transaction_timeout`.) [`Renewal::Init`] ends what is open.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Renewing(Renewal::Ask))
     }
 
     fn is_due(&self) -> bool {
@@ -194,16 +176,17 @@ impl Worker {
 
     /// Somebody waits for what the transaction holds.
     fn hurry(&self) -> bool {
-        self.revocation.is_some() || self.draining || self.assignment.waits_for_commit()
+        self.handover.giving_up().is_some() || self.draining || self.assignment.waits_for_commit()
     }
 
     fn begin(&mut self, t: &mut Transactions) -> Result<(), RunError> {
-        if t.retained.unsent().is_none() || Instant::now() < t.again_at {
+        self.drop_places_of_others(t);
+        if t.retained.unsent().is_none() && t.places.is_empty() || Instant::now() < t.again_at {
             return Ok(());
         }
         // What a partition that is gone has left behind is its next owner's.
         t.retained.aborted(|ticket| self.assignment.holds(ticket));
-        if t.retained.is_empty() {
+        if t.retained.is_empty() && t.places.is_empty() {
             return Ok(());
         }
         match self.publisher.producer().begin_transaction() {
@@ -216,6 +199,13 @@ impl Worker {
             }
             Err(error) => self.failed(t, &error, verdict(&error)),
         }
+    }
+
+    /// Where a topic begins is for the owner of its first partition to say, before it begins itself.
+    fn drop_places_of_others(&self, t: &mut Transactions) {
+        let assigned = self.handover.to_begin().filter(|_| !self.draining);
+        let ours = |topic: &String| assigned.is_some_and(|a| a.contains(&(topic.clone(), start::FIRST)));
+        t.places.retain(|(topic, ..)| ours(topic));
     }
 
     /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their
@@ -300,12 +290,20 @@ impl Worker {
             t.phase = Phase::Aborting(Instant::now());
             return Ok(());
         };
+        // Asked after the metadata, which are then of the same member: no id comes twice. While we are
+        // none (`false`) we wait: for the word that everything was lost, or for a new name.
+        if !self.check_membership()? || !self.is_all_ours(t) {
+            return Ok(());
+        }
         let offsets = t.retained.offsets();
         let names = self.assignment.names_of(offsets.keys().copied().collect());
         let named = offsets.iter().filter_map(|(id, next)| {
             let (topic, partition) = names.get(id)?;
             Some((topic.as_ref(), *partition, Some(*next)))
         });
+        self.drop_places_of_others(t);
+        let places = t.places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at)));
+        let named = named.chain(places);
         t.sending = Some(Sending::start(self.publisher.producer().clone(), list(named)?, group)?);
         t.phase = Phase::Sending;
         Ok(())
@@ -349,10 +347,17 @@ impl Worker {
         match self.publisher.producer().commit_transaction(SLICE) {
             Ok(()) => {
                 t.begun = None;
-                t.renewals = 0;
+                t.failures = 0;
                 t.aborts = 0;
                 t.doubt |= self.publisher.has_doubts();
                 t.phase = if t.doubt { Phase::Renewing(Renewal::Make) } else { Phase::Idle };
+                let begun = std::mem::take(&mut t.places).into_iter().map(|(topic, ..)| topic);
+                for topic in begun.collect::<BTreeSet<_>>() {
+                    tracing::info!(
+                        topic,
+                        "a new group: beginning where input.start says, and that is committed"
+                    );
+                }
                 let done = t.retained.committed();
                 self.count_committed(&done);
                 self.metrics.commit(true);
@@ -404,182 +409,4 @@ impl Worker {
             },
         }
     }
-
-    /// A call failed before there was anything to commit.
-    fn failed(&mut self, t: &mut Transactions, error: &KafkaError, verdict: Verdict) -> Result<(), RunError> {
-        match verdict {
-            Verdict::Again => Ok(()),
-            Verdict::Abort => {
-                tracing::warn!(%error, "a transaction cannot be committed; aborting it");
-                self.metrics.commit(false);
-                t.phase = Phase::Aborting(Instant::now());
-                Ok(())
-            }
-            Verdict::Doubt => {
-                t.phase = Phase::Renewing(Renewal::Make);
-                Ok(())
-            }
-            Verdict::Fatal => {
-                let told = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
-                let (code, detail) =
-                    self.publisher.is_beyond_use().unwrap_or_else(|| (told, error.to_string()));
-                if is_fenced(code) && t.begun.is_none_or(|begun| begun.elapsed() < t.timeout) {
-                    return Err(RunError::Fenced { id: t.id.clone() });
-                }
-                if is_refused(code) {
-                    return Err(RunError::Refused(code));
-                }
-                if t.renewals >= MOST_RENEWALS {
-                    return Err(RunError::ClientFatal { code, detail });
-                }
-                // The brokers have aborted a transaction that took too long, or lost track of it.
-                tracing::warn!(%code, detail, "the producer is beyond use; making a new one");
-                t.phase = Phase::Renewing(Renewal::Make);
-                Ok(())
-            }
-        }
-    }
-
-    /// A new producer in place of the old one: no request of the old one is heard any more, and its
-    /// transaction is committed or aborted when the new one is ready. Then the group knows. Each
-    /// step is tried again at the next turn until it is done.
-    fn renew(&mut self, t: &mut Transactions, step: Renewal) -> Result<(), RunError> {
-        match step {
-            Renewal::Make => {
-                self.publisher.renew()?;
-                t.renewals += 1;
-                self.metrics.transaction("renewed");
-                t.phase = Phase::Renewing(Renewal::Init);
-                Ok(())
-            }
-            Renewal::Init => match self.publisher.producer().init_transactions(SLICE * 4) {
-                Ok(()) => {
-                    t.phase = Phase::Renewing(Renewal::Ask);
-                    Ok(())
-                }
-                Err(error) => match verdict(&error) {
-                    Verdict::Again => Ok(()),
-                    Verdict::Fatal => self.failed(t, &error, Verdict::Fatal),
-                    Verdict::Abort | Verdict::Doubt => {
-                        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
-                        if is_refused(code) { Err(RunError::Refused(code)) } else { Ok(()) }
-                    }
-                },
-            },
-            Renewal::Ask if Instant::now() < t.again_at => Ok(()),
-            Renewal::Ask => match self.committed(t) {
-                Ok(committed) => {
-                    let done = t.retained.reconcile(|ticket| self.assignment.holds(ticket), &committed);
-                    self.count_committed(&done);
-                    t.begun = None;
-                    t.doubt = false;
-                    t.phase = Phase::Idle;
-                    tracing::info!(
-                        committed = done.len(),
-                        "a new producer; the group has told what is committed"
-                    );
-                    Ok(())
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the group does not say what is committed; asking again");
-                    t.again_at = Instant::now() + RETRY_AFTER;
-                    Ok(())
-                }
-            },
-        }
-    }
-
-    /// What the group has of the partitions that are retained. A transaction that is still open for
-    /// them is waited for (`isolation.level` makes librdkafka ask for stable offsets).
-    fn committed(&self, t: &Transactions) -> KafkaResult<BTreeMap<PartitionId, NextOffset>> {
-        let ids = self.assignment.names_of(t.retained.partitions());
-        let mut partitions = TopicPartitionList::new();
-        for (topic, partition) in ids.values() {
-            partitions.add_partition(topic, *partition);
-        }
-        let mut committed = BTreeMap::new();
-        if ids.is_empty() {
-            return Ok(committed);
-        }
-        let told = self.consumer.committed_offsets(partitions, ASK_PATIENCE)?;
-        for (id, (topic, partition)) in &ids {
-            let Some(element) = told.find_partition(topic, *partition) else { continue };
-            element.error()?;
-            if let KafkaOffset::Offset(offset) = element.offset() {
-                committed.insert(*id, NextOffset::new(offset));
-            }
-        }
-        Ok(committed)
-    }
-
-    fn count_committed(&mut self, done: &[Arc<InFlight>]) {
-        for write in done {
-            self.count(write);
-        }
-        self.assignment.all_committed();
-    }
-
-    /// Before the end: what was released is written and committed if that can be done in time, else
-    /// aborted, so that nobody downstream waits for the brokers to do it.
-    pub(super) fn finish_transaction(&mut self, patience: Duration) {
-        let Some(t) = &mut self.transactions else { return };
-        t.closing = true;
-        let until = Instant::now() + patience;
-        loop {
-            let Some(t) = &mut self.transactions else { return };
-            if t.phase == Phase::Idle && t.retained.is_empty() {
-                return;
-            }
-            let late = Instant::now() >= until;
-            if late && matches!(t.phase, Phase::Open | Phase::Ending) {
-                t.phase = Phase::Aborting(Instant::now());
-            }
-            if Instant::now() >= until + patience || self.transact().is_err() {
-                return;
-            }
-            let _ = self.consumer.poll(WAIT_BUSY);
-        }
-    }
-
-    /// At the start: fences whoever used this transactional id before, and ends what it left open.
-    pub(super) fn init_transactions(
-        publisher: &super::publish::Publisher,
-        servers: &str,
-    ) -> Result<(), RunError> {
-        let started = Instant::now();
-        loop {
-            let Err(error) = publisher.producer().init_transactions(Duration::from_secs(5)) else {
-                return Ok(());
-            };
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fatal);
-            if verdict(&error) != Verdict::Again {
-                return Err(match is_refused(code) {
-                    true => RunError::Refused(code),
-                    false => RunError::Call { what: "beginning with transactions", source: error },
-                });
-            }
-            if started.elapsed() > START_PATIENCE {
-                let (servers, seconds) = (servers.to_owned(), START_PATIENCE.as_secs());
-                return Err(RunError::NoBroker { servers, seconds, source: error });
-            }
-            tracing::info!(%error, "waiting for the transaction coordinator");
-        }
-    }
-}
-
-/// Another producer has the transactional id, or the brokers have closed our epoch.
-fn is_fenced(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as E;
-    matches!(code, E::Fenced | E::ProducerFenced | E::InvalidProducerEpoch)
-}
-
-fn is_refused(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as E;
-    matches!(
-        code,
-        E::TransactionalIdAuthorizationFailed
-            | E::ClusterAuthorizationFailed
-            | E::TopicAuthorizationFailed
-            | E::GroupAuthorizationFailed
-    )
 }

@@ -9,10 +9,14 @@
 //! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
-//! | `exactly_once` | transactions: states, errors, doubts |
+//! | `exactly_once` | transactions: from the first write to the commit |
+//! | `renewal` | a new producer, after an abort or a doubt |
+//! | `verdict` | what an error of a transactional call means |
 //! | `offsets` | offsets into a transaction, without waiting |
 //! | `at_least_once` | delivered, then committed |
 //! | `retained` | what no committed transaction holds yet |
+//! | `handover` | what the group gives and wants back, until it is answered |
+//! | `member` | who we are in the group |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
@@ -36,15 +40,21 @@ pub mod embedded;
 mod ending;
 mod error;
 mod exactly_once;
+mod handover;
 pub(crate) mod headers;
+mod member;
+#[cfg(test)]
+mod model_tests;
 mod offsets;
 mod publish;
 mod rebalance;
+mod renewal;
 mod retained;
 pub(crate) mod source;
 mod start;
 mod surge;
 pub(crate) mod topic_limits;
+mod verdict;
 mod watchdog;
 mod worker;
 

@@ -18,10 +18,13 @@ use crate::config::settings::{Output, OutputPartition};
 use crate::enrich::{dead_letter_headers, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
+use crate::shutdown::Shutdown;
 
 /// How long the brokers may take to answer (or to create a topic) at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC_PATIENCE: Duration = Duration::from_secs(10);
+/// One question; in between it is looked whether we are asked to stop.
+const START_SLICE: Duration = Duration::from_secs(1);
 /// Events served in one turn.
 const MOST_EVENTS: usize = 10_000;
 /// What is to be done about a write that was refused.
@@ -54,18 +57,20 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Makes the producer. Both topics must be there, or be created by the broker when asked for.
+    /// `None`: asked to stop before they were found.
     pub(super) fn start(
         mut config: ClientConfig,
         servers: &str,
         output: &Output,
         dead: &str,
-    ) -> Result<Self, RunError> {
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, RunError> {
         let topic = output.topic.as_deref().ok_or(RunError::Missing("output.topic"))?;
         // Whether one message is too large is for the broker to say, not for the client; but a
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
         let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
-        let limits = TopicLimits::ask(&config, &topics);
+        let Some(limits) = TopicLimits::ask(&config, &topics, shutdown) else { return Ok(None) };
         if limits.is_compacted(dead) {
             tracing::warn!(
                 topic = dead,
@@ -78,10 +83,13 @@ impl Publisher {
         let (producer, deliveries) = create(&config)?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
-            partitions.insert(topic.to_owned(), partitions_of(&producer, servers, topic)?);
+            let Some(count) = partitions_of(&producer, servers, topic, shutdown)? else { return Ok(None) };
+            partitions.insert(topic.to_owned(), count);
         }
-        partitions_of(&producer, servers, dead)?;
-        Ok(Self {
+        if partitions_of(&producer, servers, dead, shutdown)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
             config,
             producer: Arc::new(producer),
             deliveries,
@@ -92,7 +100,7 @@ impl Publisher {
             batch_bytes,
             partitions,
             limits,
-        })
+        }))
     }
 
     /// Is there a place in the output for this input partition?
@@ -151,6 +159,12 @@ impl Publisher {
             self.producer.poll(Duration::ZERO);
         }
         self.producer.context().has_doubts()
+    }
+
+    /// See [`ProducerEvents::is_id_in_doubt`]. Everything that was said before is heard.
+    pub(super) fn is_id_in_doubt(&self) -> bool {
+        self.poll();
+        self.producer.context().is_id_in_doubt()
     }
 
     pub(super) fn forget_doubts(&self) {
@@ -339,18 +353,19 @@ fn wire_size(write: &InFlight) -> usize {
 }
 
 /// How many partitions a topic has. Asks until the brokers answer, and a little longer for a
-/// topic that the first question may have created.
+/// topic that the first question may have created. `None`: asked to stop before.
 fn partitions_of(
     producer: &BaseProducer<ProducerEvents>,
     servers: &str,
     topic: &str,
-) -> Result<i32, RunError> {
+    shutdown: &Shutdown,
+) -> Result<Option<i32>, RunError> {
     let started = Instant::now();
-    loop {
-        let code = match producer.client().fetch_metadata(Some(topic), Duration::from_secs(5)) {
+    while !shutdown.is_requested() {
+        let code = match producer.client().fetch_metadata(Some(topic), START_SLICE) {
             Ok(metadata) => match metadata.topics().first() {
                 Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
-                    return Ok(t.partitions().len() as i32);
+                    return Ok(Some(t.partitions().len() as i32));
                 }
                 Some(t) => t.error().map_or(RDKafkaErrorCode::UnknownTopicOrPartition, Into::into),
                 None => RDKafkaErrorCode::UnknownTopicOrPartition,
@@ -374,6 +389,7 @@ fn partitions_of(
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+    Ok(None)
 }
 
 fn no_broker(servers: &str, source: KafkaError) -> RunError {

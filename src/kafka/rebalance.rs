@@ -4,46 +4,61 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 
 use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
-use super::start::{self, Beginning, Gap};
+use super::handover::{Named, Revocation};
+use super::member;
+use super::start::{self, Beginning, Gap, Places, Resolved};
 use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::OnGap;
 use crate::fate::Fate;
 use crate::record::NextOffset;
 
-/// Partitions that we are about to give up.
-pub(super) struct Revocation {
-    pub(super) partitions: TopicPartitionList,
-    deadline: Instant,
-}
-
 impl Worker {
     /// Begins what the group assigned, as soon as the cluster says where. Asked again at every
     /// turn until it does: the group waits, and we keep polling.
     pub(super) fn begin_assigned(&mut self) -> Result<(), RunError> {
-        while self.revocation.is_none()
-            && !self.draining
-            && Instant::now() >= self.ask_again_at
-            && let Some(partitions) = self.beginning.first()
-        {
-            let beginnings = match start::resolve(&self.consumer, partitions, self.settings.input.start) {
-                Ok(beginnings) => beginnings,
-                Err(error) => return self.not_now(error),
-            };
-            self.assign(&beginnings)?;
-            self.beginning.remove(0);
+        if self.draining || Instant::now() < self.ask_again_at {
+            return Ok(());
         }
-        Ok(())
+        let Some(partitions) = self.handover.to_begin() else { return Ok(()) };
+        let partitions =
+            list(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, None)))?;
+        let beginnings = match start::resolve(&self.consumer, &partitions, self.settings.input.start) {
+            Ok(Resolved::Here(beginnings)) => beginnings,
+            Ok(Resolved::Commit(places)) => return self.begin_group(places),
+            Ok(Resolved::Wait) => {
+                self.ask_again_at = Instant::now() + RETRY_AFTER;
+                return Ok(());
+            }
+            Err(error) => return self.not_now(error),
+        };
+        self.check_membership()?;
+        self.assign(&beginnings)
+    }
+
+    /// Commits where the group begins with a topic. Under exactly-once by a transaction: a request
+    /// that comes late, or twice, would set back what others have committed since; that of an older
+    /// producer is not heard.
+    fn begin_group(&mut self, places: Places) -> Result<(), RunError> {
+        self.ask_again_at = Instant::now() + RETRY_AFTER;
+        if let Some(t) = &mut self.transactions {
+            t.places = places;
+            return Ok(());
+        }
+        let list = list(places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at))))?;
+        match self.consumer.commit(&list, CommitMode::Sync) {
+            Ok(()) => Ok(()),
+            Err(error) => self.not_now(error),
+        }
     }
 
     fn not_now(&mut self, error: KafkaError) -> Result<(), RunError> {
         match error.rdkafka_error_code() {
-            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             _ => {
                 tracing::warn!(%error, "the cluster does not say where to begin; asking again");
                 self.ask_again_at = Instant::now() + RETRY_AFTER;
@@ -62,30 +77,51 @@ impl Worker {
         for b in beginnings {
             self.assignment.add(&b.topic, b.partition, b.position, b.committed);
         }
+        let begun: Named = beginnings.iter().map(|b| (b.topic.clone(), b.partition)).collect();
+        self.handover.begun(&begun);
         tracing::info!(partitions = beginnings.len(), owned = self.assignment.len(), "assigned");
         self.metrics.rebalance("assigned", beginnings.len());
         self.health.joined(self.assignment.len());
         Ok(())
     }
 
+    /// Are we the member to whom our partitions were assigned? Where we have become another one
+    /// without being told that anything was lost (see [`member`]), they are begun anew, at what is
+    /// committed now. `false`: nothing that was released until now may be committed (any more).
+    pub(super) fn check_membership(&mut self) -> Result<bool, RunError> {
+        let Some(now) = member::id(&self.consumer) else { return Ok(false) };
+        if self.member.as_ref() == Some(&now) {
+            return Ok(true);
+        }
+        let unaware = self.assignment.names();
+        self.member = Some(now);
+        if unaware.is_empty() {
+            return Ok(true);
+        }
+        tracing::warn!("the group has given us a new name: our place in it was lost");
+        self.lose(unaware.clone())?;
+        // For the group, and for the client, they are ours.
+        self.handover.assigned(unaware);
+        Ok(false)
+    }
+
     /// The group wants partitions back. Nothing more of them is admitted or released from now on;
     /// what was released is waited for, and committed; the rest was never published, so its next
     /// owner publishes it for the first time.
-    pub(super) fn revoke(&mut self, partitions: TopicPartitionList) {
-        // Assigned and revoked before it was begun: nothing to wait for.
-        self.beginning.clear();
-        for element in partitions.elements() {
-            if let Some(owned) = self.assignment.get_mut(element.topic(), element.partition()) {
+    pub(super) fn revoke(&mut self, partitions: Named) -> Result<(), RunError> {
+        self.check_membership()?;
+        for (topic, partition) in &partitions {
+            if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                 owned.closing = true;
             }
         }
-        let deadline = Instant::now() + self.settings.limits.drain_timeout;
-        self.revocation = Some(Revocation { partitions, deadline });
+        self.handover.revoked(partitions, Instant::now() + self.settings.limits.drain_timeout);
+        Ok(())
     }
 
     /// Gives revoked partitions up once nothing of theirs is unconfirmed or uncommitted.
     pub(super) fn advance_revocation(&mut self) -> Result<(), RunError> {
-        let Some(revocation) = &self.revocation else { return Ok(()) };
+        let Some(revocation) = self.handover.giving_up() else { return Ok(()) };
         let in_time = Instant::now() < revocation.deadline;
         let closing = || self.assignment.iter().filter(|o| o.closing);
         let undelivered: usize = closing().map(|o| o.ledger.undelivered()).sum();
@@ -102,37 +138,42 @@ impl Worker {
                 "the drain deadline passed while giving up partitions; their next owner repeats these records"
             );
         }
-        if let Some(Revocation { partitions, .. }) = self.revocation.take() {
+        if let Some(Revocation { partitions, .. }) = self.handover.take_giving_up() {
             self.part_with(&partitions, "revoked")?;
         }
         Ok(())
     }
 
     /// The partitions are somebody else's already: commit nothing, drop what comes back.
-    pub(super) fn lose(&mut self, partitions: &TopicPartitionList) -> Result<(), RunError> {
-        self.beginning.clear();
-        self.revocation = None;
+    pub(super) fn lose(&mut self, partitions: Named) -> Result<(), RunError> {
+        let partitions = self.handover.lost(partitions);
         tracing::warn!(
-            partitions = partitions.count(),
+            partitions = partitions.len(),
             "partitions were lost (no heartbeat in time?); what was in flight is dropped, their next owner repeats it"
         );
-        self.part_with(partitions, "lost")
+        self.part_with(&partitions, "lost")
     }
 
-    fn part_with(&mut self, partitions: &TopicPartitionList, how: &'static str) -> Result<(), RunError> {
-        let mut paused = Vec::new();
-        for element in partitions.elements() {
-            let owned = self.assignment.remove(element.topic(), element.partition());
-            paused.extend(owned.filter(|o| o.paused).map(|o| (o.topic, o.partition)));
-            self.metrics.forget_partition(element.topic(), element.partition());
+    /// Of these, those that were begun; the client knows of no others. The group waits for our
+    /// answer, also where this is none.
+    fn part_with(&mut self, partitions: &Named, how: &'static str) -> Result<(), RunError> {
+        let (mut ours, mut paused) = (Vec::new(), Vec::new());
+        for (topic, partition) in partitions {
+            let Some(owned) = self.assignment.remove(topic, *partition) else { continue };
+            if owned.paused {
+                paused.push((owned.topic.clone(), owned.partition));
+            }
+            ours.push((owned.topic, owned.partition));
+            self.metrics.forget_partition(topic, *partition);
         }
         // librdkafka keeps an application's pause over unassign and assign: a partition that comes
         // back would stand still for ever.
         self.resume(&paused)?;
-        give_up(&self.consumer, partitions)
+        let list = list(ours.iter().map(|(topic, partition)| (topic.as_ref(), *partition, None)))?;
+        give_up(&self.consumer, &list)
             .map_err(|source| RunError::Call { what: "giving up partitions", source })?;
-        tracing::info!(partitions = partitions.count(), owned = self.assignment.len(), "{how}");
-        self.metrics.rebalance(how, partitions.count());
+        tracing::info!(partitions = ours.len(), owned = self.assignment.len(), "{how}");
+        self.metrics.rebalance(how, ours.len());
         self.health.joined(self.assignment.len());
         Ok(())
     }

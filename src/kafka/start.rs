@@ -1,11 +1,12 @@
 //! Where a partition begins: at the group's committed offset; without one, where `input.start`
 //! says. And what to do where that offset is gone. Nothing is ever skipped unseen.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 
@@ -16,6 +17,9 @@ use crate::record::NextOffset;
 /// How long one question to the cluster may hold up the worker. It asks again at its next turn.
 const SLICE: Duration = Duration::from_secs(2);
 
+/// Its owner says where the group begins with a topic.
+pub(super) const FIRST: i32 = 0;
+
 /// Where one partition begins.
 pub(super) struct Beginning {
     pub(super) topic: String,
@@ -24,16 +28,31 @@ pub(super) struct Beginning {
     pub(super) committed: Option<NextOffset>,
 }
 
+/// A place for each partition of a topic.
+pub(super) type Places = Vec<(String, i32, NextOffset)>;
+
+/// Where to begin.
+pub(super) enum Resolved {
+    Here(Vec<Beginning>),
+    /// The group has no place for this topic yet, and it is for us to say: to be committed, and
+    /// asked for again.
+    Commit(Places),
+    /// It is for another member to say. To be asked for again.
+    Wait,
+}
+
 /// Resolves newly assigned partitions. An error means: the cluster did not answer now.
 ///
 /// With `start: latest` (or a time) the position found is committed at once for *all* partitions
 /// of the topic: so a partition without a commit, in a topic that has commits, is one that was
-/// added later, and begins at its beginning.
+/// added later, and begins at its beginning. Whoever has the topic's first partition does that, and
+/// the others wait for it: two who did it would put the group past records that one of them had
+/// begun to read, or back before what it had committed.
 pub(super) fn resolve(
     consumer: &BaseConsumer<ConsumerEvents>,
     assigned: &TopicPartitionList,
     start: Start,
-) -> KafkaResult<Vec<Beginning>> {
+) -> KafkaResult<Resolved> {
     let committed = consumer.committed_offsets(plain(assigned), SLICE)?;
     let mut fresh = BTreeSet::new();
     let mut beginnings = Vec::new();
@@ -52,7 +71,16 @@ pub(super) fn resolve(
         }
     }
     for topic in fresh {
-        let known = if start == Start::Earliest { None } else { Some(pin(consumer, &topic, start)?) };
+        let known = match start {
+            Start::Earliest => None,
+            _ => Some(known(consumer, &topic)?),
+        };
+        if known.as_ref().is_some_and(|known| !has_commits(known)) {
+            return Ok(match assigned.find_partition(&topic, FIRST) {
+                Some(_) => Resolved::Commit(places(consumer, &topic, start)?),
+                None => Resolved::Wait,
+            });
+        }
         for element in committed.elements_for_topic(&topic) {
             if matches!(element.offset(), Offset::Offset(_)) {
                 continue;
@@ -66,45 +94,48 @@ pub(super) fn resolve(
             beginnings.push(Beginning { topic: topic.clone(), partition, position, committed: pinned });
         }
     }
-    Ok(beginnings)
+    Ok(Resolved::Here(beginnings))
 }
 
-/// What the group has committed for a topic; for one that it has never committed anything for,
-/// finds where `start` says, and commits that.
-fn pin(
-    consumer: &BaseConsumer<ConsumerEvents>,
-    topic: &str,
-    start: Start,
-) -> KafkaResult<TopicPartitionList> {
+fn has_commits(committed: &TopicPartitionList) -> bool {
+    committed.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_)))
+}
+
+fn all(consumer: &BaseConsumer<ConsumerEvents>, topic: &str) -> KafkaResult<TopicPartitionList> {
     let metadata = consumer.fetch_metadata(Some(topic), SLICE)?;
     let mut all = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
         all.add_partition(topic, partition.id());
     }
-    let committed = consumer.committed_offsets(all.clone(), SLICE)?;
-    if committed.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_))) {
-        // Another worker of the group was faster, perhaps this very moment: what it found holds.
-        return Ok(committed);
-    }
-    let mut positions = TopicPartitionList::new();
+    Ok(all)
+}
+
+/// What the group has committed for a topic.
+fn known(consumer: &BaseConsumer<ConsumerEvents>, topic: &str) -> KafkaResult<TopicPartitionList> {
+    let committed = consumer.committed_offsets(all(consumer, topic)?, SLICE)?;
+    committed.elements().iter().try_for_each(|element| element.error())?;
+    Ok(committed)
+}
+
+/// Where `start` says, for each partition of a topic.
+fn places(consumer: &BaseConsumer<ConsumerEvents>, topic: &str, start: Start) -> KafkaResult<Places> {
+    let mut all = all(consumer, topic)?;
+    let mut places = BTreeMap::new();
     if let Start::Timestamp(millis) = start {
         all.set_all_offsets(Offset::Offset(millis))?;
         for element in consumer.offsets_for_times(all.clone(), SLICE)?.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                positions.add_partition_offset(topic, element.partition(), Offset::Offset(offset))?;
+                places.insert(element.partition(), offset);
             }
         }
     }
     for element in all.elements() {
-        if positions.find_partition(topic, element.partition()).is_none() {
-            let (_, end) = consumer.fetch_watermarks(topic, element.partition(), SLICE)?;
-            positions.add_partition_offset(topic, element.partition(), Offset::Offset(end))?;
+        if let Entry::Vacant(place) = places.entry(element.partition()) {
+            place.insert(consumer.fetch_watermarks(topic, element.partition(), SLICE)?.1);
         }
     }
-    consumer.commit(&positions, CommitMode::Sync)?;
-    tracing::info!(topic, "a new group: beginning where input.start says, and committing that place");
-    Ok(positions)
+    Ok(places.into_iter().map(|(partition, at)| (topic.to_owned(), partition, NextOffset::new(at))).collect())
 }
 
 /// A position that is outside of what its partition holds.

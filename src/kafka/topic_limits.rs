@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
 
 use crate::record::{Record, Timestamp};
+use crate::shutdown::Shutdown;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// librdkafka's own default for `batch.size`, below Kafka's default limit of 1,048,588 bytes.
@@ -36,8 +37,15 @@ pub(crate) struct Limits {
 
 impl TopicLimits {
     /// Asks the cluster. It needs the right DescribeConfigs on the topics.
-    pub(super) fn ask(config: &ClientConfig, topics: &[&str]) -> Self {
-        let limits = ask(config, topics).unwrap_or_else(|error| {
+    /// `None`: asked to stop before there was an answer.
+    pub(super) fn ask(config: &ClientConfig, topics: &[&str], shutdown: &Shutdown) -> Option<Self> {
+        let asked = async {
+            tokio::select! {
+                limits = describe(config, topics) => Some(limits),
+                () = shutdown.requested() => None,
+            }
+        };
+        let limits = tokio::runtime::Handle::current().block_on(asked)?.unwrap_or_else(|error| {
             tracing::warn!(%error, "the cluster was asked for its topics' settings in vain");
             HashMap::new()
         });
@@ -47,7 +55,7 @@ impl TopicLimits {
                 "the cluster does not tell this topic's settings (it needs the right DescribeConfigs); assuming the defaults"
             );
         }
-        Self(limits)
+        Some(Self(limits))
     }
 
     /// A batch size that no topic refuses: nine tenths of the smallest `max.message.bytes` (the rest
@@ -109,6 +117,10 @@ pub(crate) fn batch_size_within<'a>(limits: impl Iterator<Item = &'a Limits>) ->
 /// # Errors
 /// When nobody answers.
 pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
+    tokio::runtime::Handle::current().block_on(describe(config, topics))
+}
+
+async fn describe(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
     let mut config = config.clone();
     // Who only asks has no part in transactions.
     for property in ["transactional.id", "transaction.timeout.ms", "debug"] {
@@ -117,8 +129,7 @@ pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap
     let admin: AdminClient<DefaultClientContext> = config.create()?;
     let resources: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-    let answer = admin.describe_configs(&resources, &options);
-    let described = tokio::runtime::Handle::current().block_on(answer)?;
+    let described = admin.describe_configs(&resources, &options).await?;
     Ok(described.into_iter().flatten().filter_map(limits).collect())
 }
 

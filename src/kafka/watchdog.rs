@@ -82,7 +82,7 @@ impl Worker {
     pub(super) fn watch(&mut self) -> Result<(), RunError> {
         let now = Instant::now();
         let due = |o: &&Owned| !o.paused && !o.closing && o.ledger.in_flight() == 0 && o.watch.is_due(now);
-        if self.draining || self.revocation.is_some() {
+        if self.draining || self.handover.giving_up().is_some() {
             return Ok(());
         }
         let quiet: Vec<_> = self

@@ -16,8 +16,8 @@ use super::at_least_once::Waiting;
 use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
 use super::exactly_once::Transactions;
+use super::handover::Handover;
 use super::publish::Publisher;
-use super::rebalance::Revocation;
 use super::surge::Surge;
 use super::{client, source, start};
 use crate::config::Settings;
@@ -64,9 +64,10 @@ pub(super) struct Worker {
     pub(super) assignment: Assignment,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
-    /// Assigned by the group, not begun yet: the cluster has not told where.
-    pub(super) beginning: Vec<TopicPartitionList>,
-    pub(super) revocation: Option<Revocation>,
+    /// The member of the group to whom our partitions were assigned.
+    pub(super) member: Option<String>,
+    /// What the group waits for.
+    pub(super) handover: Handover,
     /// Some offset is gone, and the cluster has not told yet which.
     pub(super) gap_reported: bool,
     /// Asked to stop: nothing is begun or read any more.
@@ -104,10 +105,15 @@ pub fn run(
     let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(kafka));
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
-    let publisher = Publisher::start(config, servers, &settings.output, &dead.topic)?;
+    let Some(publisher) = Publisher::start(config, servers, &settings.output, &dead.topic, shutdown)? else {
+        return Ok(Summary::default());
+    };
     let transactions = match id {
         Some(id) => {
-            Worker::init_transactions(&publisher, servers)?;
+            Worker::init_transactions(&publisher, servers, shutdown)?;
+            if shutdown.is_requested() {
+                return Ok(Summary::default());
+            }
             tracing::info!(transactional_id = id, "exactly once");
             Some(Transactions::new(id, kafka, &settings.limits))
         }
@@ -136,8 +142,8 @@ pub fn run(
         publisher,
         metrics,
         health,
-        beginning: Vec::new(),
-        revocation: None,
+        member: None,
+        handover: Handover::default(),
         gap_reported: false,
         draining: false,
         stages,
@@ -191,6 +197,8 @@ impl Worker {
         if self.last_observed.elapsed() >= OBSERVE_EVERY {
             self.last_observed = Instant::now();
             self.observe();
+            // Also where nothing is written.
+            self.check_membership()?;
             self.watch()?;
         }
         Ok(())
@@ -198,9 +206,9 @@ impl Worker {
 
     fn heed(&mut self, event: Event) -> Result<(), RunError> {
         match event {
-            Event::Assign(partitions) => self.beginning.push(partitions),
-            Event::Revoke(partitions) => self.revoke(partitions),
-            Event::Lost(partitions) => self.lose(&partitions)?,
+            Event::Assign(partitions) => self.handover.assigned(partitions),
+            Event::Revoke(partitions) => self.revoke(partitions)?,
+            Event::Lost(partitions) => self.lose(partitions)?,
             Event::Committed(result) => self.on_committed(result)?,
             Event::Statistics(statistics) => {
                 for (topic, figures) in &statistics.topics {
@@ -292,7 +300,7 @@ impl Worker {
     /// Reads what is there, and admits it.
     fn read(&mut self) -> Result<(), RunError> {
         let mut wait = match self.assignment.in_flight().0 {
-            0 if self.beginning.is_empty() && self.revocation.is_none() => WAIT_IDLE,
+            0 if !self.handover.is_pending() => WAIT_IDLE,
             _ => WAIT_BUSY,
         };
         for _ in 0..READ_AT_ONCE {
@@ -331,15 +339,15 @@ impl Worker {
 
     fn on_consumer_error(&mut self, error: KafkaError) -> Result<(), RunError> {
         if let KafkaError::MessageConsumptionFatal(code) = error {
-            let detail = self.consumer.client().fatal_error().map(|(_, d)| d).unwrap_or_default();
-            return Err(RunError::ClientFatal { code, detail });
+            let (code, detail) = self.consumer.client().fatal_error().unwrap_or((code, String::new()));
+            return Err(RunError::of_fatal_consumer(code, detail));
         }
         match error.rdkafka_error_code() {
             Some(code) if start::is_gap(code) => {
                 self.gap_reported = true;
                 Ok(())
             }
-            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::Refused(code)),
+            Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(topics = ?self.settings.input.topics, "an input topic is not there (yet); waiting for it");
                 Ok(())

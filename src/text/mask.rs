@@ -1,6 +1,8 @@
 //! Parts of a text that say nothing by themselves (numbers, addresses, ids), replaced by a word each before
-//! it is tokenized: so log lines that differ only in them are one text, and the model reads it once. Pure; in
-//! time linear in the text, one pass without a regular expression (docs/RECORDS.md has the rules in words).
+//! it is tokenized: so log lines that differ only in them are one text, and the model reads it once. Pure, and
+//! linear in the text. Written out rather than as a regular expression: most rules ask for what stands
+//! before, which `regex` cannot, and it takes less than a third of the time (0.6 µs a line of loghub against
+//! 2.3, for rules nearly the same). docs/RECORDS.md has the rules in words.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;

@@ -70,6 +70,13 @@ impl Crew {
         assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
     }
 
+    /// Starts a member in the place that another has in the group.
+    #[track_caller]
+    pub fn start_in_place(&mut self, member: usize, other: &str) {
+        let worker = self.pipeline(member).set("kafka.group_instance_id", other).start();
+        assert!(self.workers.insert(member, worker).is_none(), "{member} runs already");
+    }
+
     #[track_caller]
     pub fn start_ready(&mut self, member: usize) {
         self.start(member);
@@ -119,7 +126,9 @@ impl Crew {
     #[track_caller]
     pub fn assert_alive(&mut self) {
         for (member, worker) in &mut self.workers {
-            assert!(worker.runs(), "member {member} ended by itself");
+            if let Some(status) = worker.ended() {
+                panic!("member {member} ended by itself ({status}); its log:\n{}", worker.log());
+            }
         }
     }
 }

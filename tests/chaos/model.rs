@@ -103,8 +103,8 @@ fn s15_model_hangs() {
     let mut worker = crew.take(0);
     assert_eq!(worker.wait().code(), Some(1));
     let took = asked.elapsed();
-    // The time-out, what is saved after a failure, leaving the group.
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    // The time-out of 3 s, what is saved after a failure, leaving the group, and a busy machine.
+    assert!(took < Duration::from_secs(40), "{took:?}");
     for words in ["did not answer within 3 s", "batch.timeout"] {
         assert!(worker.log().contains(words), "{}", worker.log());
     }

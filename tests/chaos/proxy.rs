@@ -32,7 +32,7 @@ fn who_begins_at_the_proxy_is_never_told_of_a_way_around() {
     let coordinators = cluster.proxy.on(Api::OffsetCommit, Side::Request).watch();
     through.produce("proxy.around", Stream::new(5).take(100));
     through.commit("proxy.around", "proxy.around", 0, 3);
-    assert_eq!(coordinators.hits(), 1, "the group's coordinator is behind it too");
+    assert!(coordinators.hits() >= 1, "the group's coordinator is behind it too");
     assert_eq!(read_all(&through, &["proxy.around"]).len(), 100);
 }
 

@@ -14,7 +14,7 @@ use crate::support::cluster::Cluster;
 use crate::support::observer::read_all;
 use crate::support::proxy::{Api, Side};
 use crate::support::records::Stream;
-use crate::support::wait::{stays, until};
+use crate::support::wait::{PATIENCE, stays, until};
 use crate::support::zoo::{FRAGILE, noise};
 
 const PARTITIONS: i32 = 6;
@@ -131,6 +131,8 @@ fn refuses(s: &Scenario, crew: &mut Crew, stream: &mut Stream, words: &[&str]) {
     }
     let after = s.scene.client.committed(&s.scene.name, &s.scene.input());
     assert_eq!(before, after, "no offset passes what was not written");
+    // And what is committed came out.
+    s.output.wait_distinct(after.values().sum::<i64>() as usize, PATIENCE);
 }
 
 #[test]

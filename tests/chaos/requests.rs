@@ -78,7 +78,7 @@ fn s17_every_fault_for_every_request() {
             let caught = s.feed_until(&format!("{api:?} to be {fault:?}"), || held.take());
             caught.hang_up();
             // The client goes on, and then it arrives.
-            let next = s.cluster.proxy.on(Api::Produce, Side::Request).times(20).watch();
+            let next = s.cluster.proxy.on(Api::Produce, Side::Request).of(&name).times(20).watch();
             s.feed_until("the stream to go on", || (next.hits() >= 20).then_some(()));
             caught.pass();
         }

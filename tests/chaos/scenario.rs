@@ -1,13 +1,14 @@
 //! What every scenario has: three brokers, topics, a stream, a reader that reads along, and at the
 //! end a judgement.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::crew::Crew;
 use crate::report::Report;
 use crate::support::check::{Verdict, check};
 use crate::support::cluster::{Cluster, Three};
-use crate::support::feeder::Feeder;
+use crate::support::feeder::{AHEAD, Feeder};
 use crate::support::observer::{Observer, Seen, read_all};
 use crate::support::records::Stream;
 use crate::support::scene::Scene;
@@ -105,7 +106,10 @@ impl Scenario {
     #[track_caller]
     pub fn feed_until<T>(&mut self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         until_some(what, PATIENCE, || {
-            self.feed(20);
+            // Never far ahead: what is allowed here must come out in the end.
+            if self.fed < self.output.counter().load(Ordering::Relaxed) + AHEAD {
+                self.feed(20);
+            }
             ask()
         })
     }

@@ -106,6 +106,13 @@ fn s10_longer_than_a_transaction_may_take() {
             crew.get(member).signal(libc::SIGCONT);
         }
     }
-    s.report.state(format!("2 workers, {times} stalls of 7 s (transactions 4 s, session 6 s)"));
+    let ended = |member, how: &str| {
+        crew.get(member).metric("squeezeflow_transactions_total", &format!("result=\"{how}\"")).unwrap_or(0.0)
+    };
+    let renewed: f64 = [0, 1].iter().map(|member| ended(*member, "renewed")).sum();
+    assert!(renewed >= 1.0, "some transaction was too long for the brokers");
+    s.report.state(format!(
+        "2 workers, {times} stalls of 7 s (transactions 4 s, session 6 s), {renewed} new producers"
+    ));
     s.finish(crew);
 }

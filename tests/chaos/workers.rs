@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::crew::Crew;
 use crate::report::size;
 use crate::scenario::{Promise, Scenario};
 use crate::support::check::Verdict;
+use crate::support::proxy::{Api, Side};
 use crate::support::wait::{PATIENCE, stays, until};
 
 #[test]
@@ -37,8 +39,9 @@ fn rolling_sigterm(promise: Promise, topics: &str) -> Verdict {
         slowest = slowest.max(asked.elapsed());
         crew.start_ready(round % 3);
     }
-    // The drain's deadline of 5 s, and leaving the group.
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    // The drain's deadline of 5 s, leaving the group, 5 s at most, and a busy machine. That it drained
+    // in time is its exit code.
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     s.report.state(format!("the slowest took {:.1} s", slowest.as_secs_f64()));
     s.finish(crew)
 }
@@ -129,6 +132,42 @@ fn s03_zombies() {
     s.finish(crew);
 }
 
+/// What librdkafka does not tell: a static member whose place in the group is gone learns that from the
+/// answer to JoinGroup, joins anew, and keeps its partitions, although others have gone on with them.
+#[test]
+fn s03_a_static_member_that_joins_too_late() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("3 static member joins too late", Promise::ExactlyOnce, "s03s", 12);
+    let rounds = size(1, 10);
+    let mut crew = s.crew();
+    crew.keep_places();
+    crew.start_all(0..2);
+    for round in 0..rounds {
+        s.flow(2_000);
+        let (late, heir) = (round % 2, 1 - round % 2);
+        let held = s.cluster.proxy.on(Api::JoinGroup, Side::Request).of(&crew.name(late)).times(1).hold();
+        crew.start(2);
+        let caught = held.wait(PATIENCE);
+        // Until the brokers count it out, nobody joins, and it is at work.
+        s.feed_until("the others to have all of it", || {
+            [heir, 2].iter().all(|member| crew.get(*member).partitions() == Some(6)).then_some(())
+        });
+        s.flow(500);
+        caught.pass();
+        crew.get(late).wait_log("our place in it was lost");
+        s.feed_until("all to share the partitions", || {
+            (0..3).all(|member| crew.get(member).partitions() == Some(4)).then_some(())
+        });
+        s.flow(2_000);
+        crew.terminate([2]);
+        until("the two to share the partitions", PATIENCE, || {
+            (0..2).all(|member| crew.get(member).partitions() == Some(6))
+        });
+    }
+    s.report.state(format!("3 static workers, {rounds} times JoinGroup later than the session time-out"));
+    s.finish(crew);
+}
+
 #[test]
 fn s04_two_of_one_name() {
     crate::require_kafka!();
@@ -137,18 +176,149 @@ fn s04_two_of_one_name() {
     crew.start_ready(0);
     s.flow(3_000);
     let first = crew.name(0);
-    s.feed(10_000);
-    let began = Instant::now();
     crew.start_as(1, &first);
     let mut loser = crew.take(0);
-    let code = loser.wait().code();
+    // From the moment the second has the id, not from the start of its process.
+    crew.get(1).wait_log("exactly once");
+    let began = Instant::now();
+    s.feed_until("the first to end", || (!loser.runs()).then_some(()));
     let took = began.elapsed();
-    assert_eq!(code, Some(1));
+    assert_eq!(loser.wait().code(), Some(1));
     assert!(took < Duration::from_secs(10), "{took:?}");
     let log = loser.log();
     for words in ["another worker has taken over the transactional id", first.as_str()] {
         assert!(log.contains(words), "`{words}` is not in:\n{log}");
     }
     s.report.state(format!("2 workers, the first ended with exit code 1 after {:.1} s", took.as_secs_f64()));
+    s.finish(crew);
+}
+
+#[test]
+fn s04_two_in_one_place() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("4 one place in the group for two", Promise::ExactlyOnce, "s04b", 6);
+    let mut crew = s.crew();
+    crew.keep_places();
+    crew.start_ready(0);
+    s.flow(3_000);
+    let first = crew.name(0);
+    crew.start_in_place(1, &first);
+    let mut loser = crew.take(0);
+    s.feed_until("the first to end", || (!loser.runs()).then_some(()));
+    assert_eq!(loser.wait().code(), Some(1));
+    let (words, log) =
+        ("another worker has joined the group under our `kafka.group_instance_id`", loser.log());
+    assert!(log.contains(words), "`{words}` is not in:\n{log}");
+    s.report.state("2 workers, the first ended with exit code 1");
+    s.finish(crew);
+}
+
+/// A request that was sent twice over a broken connection fences whoever has what the second one got:
+/// ourselves. That is nobody else.
+#[test]
+fn s04_one_that_asked_twice() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("4 asked twice for its own id", Promise::ExactlyOnce, "s04a", 6);
+    let times = size(1, 10);
+    let mut crew = s.crew();
+    let (name, mut renewed) = (crew.name(0), 0.0);
+    for round in 0..times {
+        for api in [Api::InitProducerId, Api::AddOffsetsToTxn] {
+            if api == Api::InitProducerId && round > 0 {
+                crew.kill(0);
+            }
+            let first = s.cluster.proxy.on(api, Side::Request).of(&name).times(1).hold();
+            if api == Api::InitProducerId {
+                crew.start(0);
+            }
+            let caught = s.feed_until("the worker to come to the step", || first.take());
+            let next = s.cluster.proxy.on(Api::EndTxn, Side::Answer).of(&name).times(1).watch();
+            caught.hang_up();
+            s.feed_until("the worker to go on", || (next.hits() > 0).then_some(()));
+            // In the middle of a transaction. (Not every late request fences, and why is not known; so how
+            // often it did is counted, and not required.)
+            let ends = s.cluster.proxy.on(Api::EndTxn, Side::Request).of(&name).times(1).hold();
+            let end = s.feed_until("a transaction that is about to end", || ends.take());
+            let late = s.cluster.proxy.on(api, Side::Answer).of(&name).times(1).watch();
+            caught.pass();
+            s.feed_until("the late request to be answered", || (late.hits() > 0).then_some(()));
+            end.pass();
+            s.flow(1_000);
+            renewed += crew.get(0).metric("squeezeflow_transactions_total", "renewed").unwrap_or(0.0);
+            crew.assert_alive();
+        }
+    }
+    s.report.state(format!("1 worker, {times} times InitProducerId and AddOffsetsToTxn late and repeated, {renewed} new producers"));
+    s.finish(crew);
+}
+
+/// An end that cannot commit what it has written aborts it: nobody downstream waits for the brokers to
+/// do so, which would take a minute here.
+#[test]
+fn s06_an_end_without_a_commit_leaves_nothing_open() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("6 SIGTERM, no commit", Promise::ExactlyOnce, "s06c", 6);
+    let mut crew = s.crew();
+    crew.set("kafka.transaction_timeout", "60s");
+    crew.start_ready(0);
+    s.flow(1_000);
+    // The group's coordinator takes no offsets, so there is no commit.
+    let held = s.cluster.proxy.on(Api::TxnOffsetCommit, Side::Request).of(&crew.name(0)).hold();
+    let caught = s.feed_until("offsets on their way", || held.take());
+    let mut worker = crew.take(0);
+    worker.signal(libc::SIGTERM);
+    assert_eq!(worker.wait().code(), Some(4), "{}", worker.log());
+    let ended = Instant::now();
+    s.scene.client.wait_settled(&[&s.scene.output(), &s.scene.dead()]);
+    let took = ended.elapsed();
+    // The brokers would take the minute.
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    drop((held, caught));
+    crew.start_ready(0);
+    s.report.state(format!("1 worker, exit code 4, nothing open {:.1} s later", took.as_secs_f64()));
+    s.finish(crew);
+}
+
+/// Whatever a worker waits for at its start: it is not begun, and ends at once.
+#[test]
+fn s06_sigterm_at_each_step_of_a_start() {
+    crate::require_kafka!();
+    let mut s = Scenario::new("6 SIGTERM at start", Promise::ExactlyOnce, "s06b", 6);
+    let mut crew = s.crew();
+    crew.keep_places();
+    s.feed(500);
+    let name = crew.name(0);
+    let mut slowest = Duration::ZERO;
+    let mut terminate = |crew: &mut Crew, step: &str| {
+        let asked = Instant::now();
+        crew.terminate([0]);
+        let took = asked.elapsed();
+        // Leaving the group may take its five seconds.
+        assert!(took < Duration::from_secs(30), "{step}: {took:?}");
+        slowest = slowest.max(took);
+    };
+    let steps = [
+        (Api::FindCoordinator, Side::Request),
+        (Api::InitProducerId, Side::Request),
+        (Api::InitProducerId, Side::Answer),
+        (Api::JoinGroup, Side::Request),
+        (Api::SyncGroup, Side::Answer),
+        (Api::OffsetFetch, Side::Request),
+    ];
+    for (api, side) in steps {
+        let held = s.cluster.proxy.on(api, side).of(&name).hold();
+        crew.start(0);
+        let _caught = held.wait(PATIENCE);
+        terminate(&mut crew, &format!("{api:?} {side:?}"));
+    }
+    // No broker answers, not even the first.
+    let wall = s.cluster.proxy.part(Some(&name), None, None);
+    crew.start(0);
+    crew.get(0).wait_log("model is warm");
+    terminate(&mut crew, "no answer");
+    drop(wall);
+    // Nothing is held up by what they left behind.
+    crew.start(1);
+    s.report.state(format!("{} steps, the slowest took {:.1} s", steps.len() + 1, slowest.as_secs_f64()));
     s.finish(crew);
 }

@@ -23,8 +23,8 @@ fn sigterm_in_the_stream_leaves_neither_a_gap_nor_a_repetition() {
     worker.signal(libc::SIGTERM);
     let asked = Instant::now();
     assert_eq!(worker.wait().code(), Some(0));
-    // The drain's deadline, and leaving the group.
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    // The drain's deadline, leaving the group, and a busy machine.
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
 
     // No holes in the input: what is committed is how many came out.
     let committed: i64 = scene.client.committed(&scene.name, &scene.input()).values().sum();
@@ -46,6 +46,8 @@ fn a_worker_that_was_thought_dead_neither_loses_records_nor_commits_over_its_suc
     let scene = Scene::new(Cluster::shared(), "frozen", 6, 6);
     let output = scene.observer();
     let feeder = scene.feeder(Stream::new(100), &output);
+    // Exactly once: `chaos`, scenario 3.
+    let pipeline = scene.pipeline.clone().set("delivery", "at-least-once");
     let mut furthest = BTreeMap::new();
     let mut never_back = || {
         for (partition, offset) in scene.client.committed(&scene.name, &scene.input()) {
@@ -54,11 +56,11 @@ fn a_worker_that_was_thought_dead_neither_loses_records_nor_commits_over_its_suc
         }
     };
     feeder.allow(20_000);
-    let first = scene.pipeline.start_ready();
+    let first = pipeline.start_ready();
     output.wait(3_000, PATIENCE);
     first.signal(libc::SIGSTOP);
     never_back();
-    let second = scene.pipeline.start();
+    let second = pipeline.start();
     until("the second to take over what the first is too dead to give", PATIENCE, || {
         never_back();
         second.partitions() == Some(6)

@@ -163,6 +163,36 @@ fn with_start_latest_a_new_group_skips_the_past_but_new_partitions_begin_at_thei
     scene.assert_committed_to_the_end();
 }
 
+/// Nobody commits over what another has begun: the group begins once, and goes on from there.
+#[test]
+fn with_start_latest_several_that_start_at_once_begin_at_one_place() {
+    crate::require_kafka!();
+    for delivery in ["exactly-once", "at-least-once"] {
+        let scene = Scene::new(Cluster::shared(), &format!("latest-{delivery}"), 6, 6);
+        let mut stream = Stream::new(50);
+        scene.client.produce(&scene.input(), stream.take(300));
+        let output = scene.observer();
+        let pipeline = scene.pipeline.clone().set("input.start", "latest").set("delivery", delivery);
+        let workers: Vec<_> = (0..3).map(|_| pipeline.start()).collect();
+        until("all to share the partitions, in the middle of a stream", PATIENCE, || {
+            scene.client.produce(&scene.input(), stream.take(10));
+            workers.iter().all(|worker| worker.partitions() == Some(2))
+        });
+        scene.client.produce(&scene.input(), stream.take(300));
+        let input = read_all(&scene.client, &[&scene.input()]);
+        scene.wait_caught_up(&input, PATIENCE);
+        workers.into_iter().for_each(|worker| worker.terminate());
+        let verdict = check(&input, &read_all(&scene.client, &[&scene.output(), &scene.dead()]));
+        drop(output);
+        assert_eq!((verdict.duplicates.len(), verdict.disorder.len()), (0, 0), "{delivery}");
+        assert!((300..input.len() - 300).contains(&verdict.lost.len()), "{}", verdict.lost.len());
+        for (_, partition, offset) in &verdict.lost {
+            let skipped = verdict.lost.iter().filter(|(_, p, o)| p == partition && o < offset).count();
+            assert_eq!(skipped as i64, *offset, "only the past is skipped: {:?}", verdict.lost);
+        }
+    }
+}
+
 #[test]
 fn a_backlog_far_larger_than_the_memory_bound_does_not_grow_the_worker() {
     crate::require_kafka!();

@@ -14,18 +14,19 @@ use crate::support::worker::Worker;
 const LONG: Duration = Duration::from_secs(180);
 
 /// One worker, then three, then one: each leaves in the middle of the stream, as `leave` has it.
-fn come_and_go(name: &str, leave: impl Fn(Worker)) -> Scene {
+fn come_and_go(name: &str, delivery: &str, leave: impl Fn(Worker)) -> Scene {
     let cluster = Cluster::three();
     let scene = Scene::new(&cluster, name, 12, 12);
+    let pipeline = scene.pipeline.clone().set("delivery", delivery);
     let output = scene.observer();
     let feeder = scene.feeder(Stream::new(300), &output);
     let more = |output: &Observer, count| output.wait(output.count() + count, LONG);
 
     feeder.allow(12_000);
-    let first = scene.pipeline.start_ready();
+    let first = pipeline.start_ready();
     more(&output, 3_000);
     feeder.allow(27_000);
-    let (second, third) = (scene.pipeline.start(), scene.pipeline.start());
+    let (second, third) = (pipeline.start(), pipeline.start());
     for worker in [&first, &second, &third] {
         worker.wait_partitions(4);
     }
@@ -50,7 +51,7 @@ fn owned(workers: &[&Worker]) -> usize {
 #[test]
 fn fifty_thousand_records_while_workers_come_and_go_by_sigterm() {
     crate::require_kafka!();
-    let scene = come_and_go("sigterm", Worker::terminate);
+    let scene = come_and_go("sigterm", "exactly-once", Worker::terminate);
     assert_eq!(scene.verdict().exactly_once().enriched, 50_000);
     scene.assert_committed_to_the_end();
 }
@@ -58,7 +59,8 @@ fn fifty_thousand_records_while_workers_come_and_go_by_sigterm() {
 #[test]
 fn fifty_thousand_records_while_workers_are_killed() {
     crate::require_kafka!();
-    let scene = come_and_go("killed", |mut worker| worker.kill());
+    // Exactly once: `chaos`, scenario 1.
+    let scene = come_and_go("killed", "at-least-once", |mut worker| worker.kill());
     let verdict = scene.verdict();
     let verdict = verdict.at_least_once();
     // Twice at most what one worker may have in flight, and what it delivered since its last commit.

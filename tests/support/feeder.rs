@@ -10,7 +10,7 @@ use super::observer::Observer;
 use super::records::Stream;
 
 /// So many records may be in the input and not in the output yet.
-const AHEAD: usize = 4000;
+pub const AHEAD: usize = 4000;
 
 /// Sends in a thread of its own: as far as the test allows, and never far ahead of the output, so
 /// that whatever the test does next happens in the middle of the stream, on any machine.

@@ -189,7 +189,12 @@ impl Worker {
 
     /// Has it not ended?
     pub fn runs(&mut self) -> bool {
-        self.process.ended().is_none()
+        self.ended().is_none()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Processor time that it has used so far.

@@ -71,7 +71,7 @@ pub(in crate::config) struct Kafka {
     /// Consumer group. Workers with the same group share the partitions.
     #[schemars(length(min = 1), example = &"sentiment")]
     pub(in crate::config) group_id: String,
-    /// Static membership: stable and different for each worker. A restart within `session_timeout` then moves no partition.
+    /// Static membership: stable and different for each worker. A restart within `session_timeout` then moves no partition; a second worker of the same name stops the first.
     #[schemars(length(min = 1))]
     pub(in crate::config) group_instance_id: Option<String>,
     /// Name of this client in the brokers' logs and quotas.

@@ -37,6 +37,7 @@ use common::report::here;
 use common::subject::{self, Batches};
 use squeezeflow::batch::{Limits, Pending};
 use squeezeflow::config::settings::Batch;
+use squeezeflow::model::Layout;
 use stock::checkpoint::{Architecture, write_with};
 use stock::{BASE, Size};
 
@@ -107,9 +108,9 @@ fn bundled() -> Model {
 }
 
 /// The batches that the batcher makes of these sequences when enough of them wait.
-fn batches(sequences: Vec<Vec<u32>>, settings: &Batch) -> Batches {
+fn batches(sequences: Vec<Vec<u32>>, settings: &Batch, layout: Layout) -> Batches {
     let (max_tokens, max_size) = (settings.max_tokens.get(), settings.max_size.get());
-    let mut pending = Pending::new(Limits { max_tokens, max_size, max_age: settings.max_age });
+    let mut pending = Pending::new(Limits { max_tokens, max_size, max_age: settings.max_age, layout });
     let mut all = Batches::new();
     let now = Instant::now();
     for ids in sequences {

@@ -19,6 +19,9 @@
 //! | `batch/` | which texts go into the model together |
 //! | `cache/` | answers kept, and sequences that are in the model already |
 //! | `model/` | package, sessions, labels |
+//! | `compile/` | checkpoint to graph |
+//! | `evaluate/` | how good a package is on labelled texts |
+//! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
@@ -29,15 +32,18 @@ pub mod admin;
 pub mod batch;
 pub mod cache;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod enrich;
+pub mod evaluate;
 pub mod fate;
 pub mod golden;
 pub mod join;
 pub mod kafka;
 pub mod letters;
 pub mod model;
+pub mod operators;
 pub mod pipeline;
 pub mod record;
 pub mod sequencer;

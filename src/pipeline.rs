@@ -23,7 +23,7 @@ use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::Join;
-use crate::model::{Infer, InferError, Loaded};
+use crate::model::{Infer, InferError, Layout, Loaded};
 use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::Metrics;
 use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
@@ -107,9 +107,10 @@ impl Stages {
             let (mut model, run) = Watched::new(model);
             runs.push(run);
             let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
-            let (canary, metrics) = (canary.clone(), metrics.clone());
+            let (canary, metrics, layout) = (canary.clone(), metrics.clone(), package.layout);
             threads.spawn("session", move |fault| {
-                if let Err(error) = session(&mut model, &canary, &slots, &cache, &answered, &metrics) {
+                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &metrics)
+                {
                     fault.raise(error.into());
                 }
             })?;
@@ -119,6 +120,7 @@ impl Stages {
             max_tokens: settings.batch.max_tokens.get(),
             max_size: settings.batch.max_size.get(),
             max_age: settings.batch.max_age,
+            layout: package.layout,
         };
         let fault = threads.fault.clone();
         tokio::spawn(async move {
@@ -195,6 +197,7 @@ fn text_worker(
 /// One session: ask for a batch, run it, hand it on.
 fn session(
     model: &mut dyn Infer,
+    layout: Layout,
     canary: &Tokens,
     slots: &mpsc::Sender<Slot>,
     cache: &Cache,
@@ -213,11 +216,10 @@ fn session(
         }
         let sequences: Vec<&Tokens> = batch.iter().map(|w| &w.item.tokens).collect();
         let real: usize = sequences.iter().map(|t| t.ids.len()).sum();
-        let longest = sequences.iter().map(|t| t.ids.len()).max().unwrap_or(0);
-        let padded = longest * sequences.len();
+        let computed = layout.computed(sequences.iter().map(|t| t.ids.len()));
         let answers = infer_isolating(model, &sequences, canary, metrics)?;
         let done = Instant::now();
-        metrics.batch(batch.len(), real, padded, done - started);
+        metrics.batch(batch.len(), real, computed, done - started);
         for work in &mut batch {
             work.stamps.inferred = Some(done);
         }

@@ -135,7 +135,7 @@ fn as_batches(package: &Path, texts: &[&str], records: usize) -> Batches {
     let tokenizer = TextTokenizer::new(&package, package.max_length, LongText::Truncate).unwrap();
     let ids = |i: usize| tokenizer.tokenize(texts[i % texts.len()]).unwrap().0.swap_remove(0).ids;
     let settings = load(&here("pipelines/sentiment.yaml"), &Overrides::default()).unwrap().settings;
-    batches((0..records).map(ids).collect(), &settings.batch)
+    batches((0..records).map(ids).collect(), &settings.batch, package.layout)
 }
 
 fn squeezeflow(cluster: &Cluster, name: &str, model: &Model, texts: &[&str], records: usize) -> Round {

@@ -80,6 +80,7 @@ pub fn bench() {
     let input = lines.join("\n") + "\n";
     let rounds = report::rounds();
     let mut raw = Subject::start(Spec::ours("raw", &model.package, false));
+    let layout = Package::open(&model.package).unwrap().layout;
     let mut measured: [[Rounds; 3]; 2] = Default::default();
     for round in 0..rounds {
         for ((name, mask), [rates, hits, alone]) in MASKS.iter().zip(&mut measured) {
@@ -87,7 +88,7 @@ pub fn bench() {
             let (rate, misses) = pass(&settings, &input, lines.len());
             let fresh = distinct(&sequences(&settings, &lines));
             assert_eq!(misses as usize, fresh.len(), "each sequence once: nothing had to make room");
-            let took = raw.run(&batches(fresh, &settings.batch));
+            let took = raw.run(&batches(fresh, &settings.batch, layout));
             rates.push(rate);
             hits.push(100.0 * (1.0 - misses / lines.len() as f64));
             alone.push(lines.len() as f64 / took.seconds);

@@ -134,6 +134,7 @@ mod tests {
     use opentelemetry::trace::SpanContext;
 
     use super::*;
+    use crate::model::Layout;
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
@@ -163,7 +164,7 @@ mod tests {
     fn start(max_age: Duration) -> (mpsc::Sender<Tracked<Reading>>, mpsc::Sender<Slot>) {
         let (readings_in, readings) = mpsc::channel(100);
         let (slots_in, slots) = mpsc::channel(4);
-        let limits = Limits { max_tokens: 100, max_size: 4, max_age };
+        let limits = Limits { max_tokens: 100, max_size: 4, max_age, layout: Layout::Padded };
         let (answered, _) = mpsc::channel(1);
         let cache = Cache::off();
         tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100 }.run());

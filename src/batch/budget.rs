@@ -1,12 +1,15 @@
 //! The batching rule. Pure: no clock of its own, no I/O.
 //!
-//! A batch costs what the model will compute: its longest sequence times its size, padding
-//! included. The first sequence in line always goes along; around it those nearest in length are chosen,
-//! so that little is padded. Age releases a batch that is not full, and no sequence is passed
-//! over by younger ones more than [`MAX_PASSED_OVER`] times, whatever its length.
+//! A batch costs what the model will compute. A padded one: its longest sequence times its size. The first
+//! sequence in line always goes along; around it those nearest in length are chosen, so that little is
+//! padded. A packed one: the tokens that are really there; so the oldest that fit go, whatever their length.
+//! Age releases a batch that is not full, and no sequence is passed over by younger ones more than
+//! [`MAX_PASSED_OVER`] times.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use crate::model::Layout;
 
 /// How often younger sequences may go before an older one for the sake of length.
 pub const MAX_PASSED_OVER: u32 = 4;
@@ -17,12 +20,14 @@ pub const WINDOW_BATCHES: usize = 8;
 /// What bounds one batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Computed tokens: longest × size.
+    /// Computed tokens.
     pub max_tokens: usize,
     /// Sequences.
     pub max_size: usize,
     /// How long the oldest may wait for company while a session is free.
     pub max_age: Duration,
+    /// What counts as computed.
+    pub layout: Layout,
 }
 
 /// Sequences waiting for a batch, oldest first.
@@ -89,17 +94,23 @@ impl<T> Pending<T> {
             .min(self.limits.max_size * WINDOW_BATCHES);
         let mut candidates: Vec<(usize, usize)> =
             self.waiting.iter().take(window).map(|w| w.length).enumerate().skip(1).collect();
-        candidates.sort_by_key(|(index, length)| (length.abs_diff(near), *index));
+        if self.limits.layout == Layout::Padded {
+            candidates.sort_by_key(|(index, length)| (length.abs_diff(near), *index));
+        }
 
         let mut chosen = vec![0];
-        let mut longest = near;
+        let (mut longest, mut sum) = (near, near);
         for (index, length) in candidates {
             if chosen.len() >= self.limits.max_size {
                 break;
             }
-            let longest_with = longest.max(length);
-            if longest_with * (chosen.len() + 1) <= self.limits.max_tokens {
-                longest = longest_with;
+            let (longest_with, sum_with) = (longest.max(length), sum + length);
+            let cost = match self.limits.layout {
+                Layout::Padded => longest_with * (chosen.len() + 1),
+                Layout::Packed => sum_with,
+            };
+            if cost <= self.limits.max_tokens {
+                (longest, sum) = (longest_with, sum_with);
                 chosen.push(index);
             }
         }
@@ -138,7 +149,7 @@ mod tests {
     use super::*;
 
     fn limits(max_tokens: usize, max_size: usize) -> Limits {
-        Limits { max_tokens, max_size, max_age: Duration::from_millis(20) }
+        Limits { max_tokens, max_size, max_age: Duration::from_millis(20), layout: Layout::Padded }
     }
 
     #[test]
@@ -153,6 +164,18 @@ mod tests {
         assert_eq!(p.take(), [1]);
         assert_eq!(p.take(), [3]);
         assert!(p.take().is_empty());
+    }
+
+    #[test]
+    fn packed_ones_go_in_line_whatever_their_length() {
+        let mut p = Pending::new(Limits { layout: Layout::Packed, ..limits(64, 10) });
+        let now = Instant::now();
+        for (i, length) in [8, 40, 9, 12, 7, 10].into_iter().enumerate() {
+            p.push(i, length, now);
+        }
+        // 8 + 40 + 9 + 7 = 64 real tokens; padded it would be 160. The 12 would have been too many.
+        assert_eq!(p.take(), [0, 1, 2, 4]);
+        assert_eq!(p.take(), [3, 5]);
     }
 
     #[test]
@@ -180,8 +203,10 @@ mod tests {
             max_tokens in 1usize..600,
             max_size in 1usize..20,
             burst in 1usize..40,
+            packed: bool,
         ) {
-            let mut p = Pending::new(limits(max_tokens, max_size));
+            let layout = if packed { Layout::Packed } else { Layout::Padded };
+            let mut p = Pending::new(Limits { layout, ..limits(max_tokens, max_size) });
             let now = Instant::now();
             let mut passed: HashMap<usize, u32> = HashMap::new();
             let mut waiting: Vec<usize> = Vec::new();
@@ -196,9 +221,9 @@ mod tests {
                 if batch.is_empty() { break; }
                 prop_assert_eq!(batch[0], waiting[0], "the oldest always goes");
                 prop_assert!(batch.is_sorted());
-                let longest = batch.iter().map(|i| lengths[*i]).max().unwrap_or(0);
+                let computed = layout.computed(batch.iter().map(|i| lengths[*i]));
                 prop_assert!(batch.len() <= max_size);
-                prop_assert!(batch.len() == 1 || longest * batch.len() <= max_tokens);
+                prop_assert!(batch.len() == 1 || computed <= max_tokens);
                 seen += batch.len();
                 let youngest = batch[batch.len() - 1];
                 waiting.retain(|i| !batch.contains(i));

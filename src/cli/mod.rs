@@ -9,15 +9,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, Overrides, Problem};
 
+mod build;
 mod check;
 mod completions;
 mod connect;
 mod dead_letters;
 mod demo;
+mod evaluate;
 mod exit;
 mod memory;
 mod model;
 mod package;
+mod progress;
 mod run;
 mod schema;
 mod tag;
@@ -50,7 +53,7 @@ enum Verb {
     Demo(demo::Args),
     /// Look at the records that could not be enriched; send them back when what was wrong is mended.
     DeadLetters(dead_letters::Arguments),
-    /// Look into a model package.
+    /// Build, look into and evaluate model packages.
     Model(model::Arguments),
     /// Print the completions of a shell.
     Completions(completions::Arguments),
@@ -194,6 +197,9 @@ mod tests {
             "squeezeflow dead-letters replay --again=2026-01-31T08:00:00Z p.yaml",
             "squeezeflow model inspect models/sentiment",
             "squeezeflow model verify models/sentiment",
+            "squeezeflow model build c -o p --precision int8 --calibrate t --evaluate d.tsv --max-accuracy-loss 0.3",
+            "squeezeflow model build c -o p --target tensorrt --name n --version 1.0.0",
+            "squeezeflow model evaluate models/sentiment dev.tsv --write --json --dataset SST-2",
             "squeezeflow completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -203,6 +209,9 @@ mod tests {
             "squeezeflow run",
             "squeezeflow check",
             "squeezeflow model verify",
+            "squeezeflow model build c",
+            "squeezeflow model build c -o p --max-accuracy-loss 1",
+            "squeezeflow model evaluate p",
             "squeezeflow dead-letters p.yaml",
             "squeezeflow dead-letters list p.yaml --from-offset 5",
             "squeezeflow dead-letters list p.yaml --show-payload",

@@ -1,10 +1,10 @@
-//! `squeezeflow model inspect|verify PACKAGE`.
+//! `squeezeflow model build|evaluate|inspect|verify`.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::package::{self, ModelCommandError};
-use super::{Exit, fail};
+use super::{Exit, build, evaluate, fail};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,6 +14,10 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Make a package of a SqueezeBERT checkpoint, and verify it.
+    Build(build::Arguments),
+    /// Measure a package on labelled texts: accuracy, F1, a table by label.
+    Evaluate(evaluate::Arguments),
     /// Say what a package is: name, digest, precision, labels, inputs.
     Inspect {
         #[command(flatten)]
@@ -40,8 +44,10 @@ struct Package {
 }
 
 pub(super) fn run(arguments: Arguments) -> Exit {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     let result = match arguments.verb {
+        Verb::Build(arguments) => return build::run(arguments),
+        Verb::Evaluate(arguments) => return evaluate::run(&arguments),
         Verb::Inspect { package, json } => package::inspect(&package.path, json, &mut out),
         Verb::Verify { package, library } => package::verify(&package.path, library, &mut out),
     };

@@ -1,14 +1,12 @@
 //! `model inspect PACKAGE` and `model verify PACKAGE`: what a package is, and whether it is whole and
 //! works. Both write to `out`; an error makes the exit code non-zero.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::settings::{Model, Provider, ProviderKind};
 use crate::model::{self, Difference, ModelError, Package, PackageError, Port};
 
 /// Why one of these verbs failed.
@@ -164,15 +162,7 @@ pub fn verify(dir: &Path, library: Option<PathBuf>, out: &mut dyn Write) -> Resu
         }
         return Err(ModelCommandError::Differs(differences.len()));
     }
-    let loaded = model::load(&Model {
-        path: dir.to_owned(),
-        provider: Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() },
-        fallback: Vec::new(),
-        sessions: NonZeroUsize::MIN,
-        threads: NonZeroUsize::MIN,
-        library,
-        max_length: None,
-    })?;
+    let loaded = model::load(&model::on_cpu(dir, library, NonZeroUsize::MIN))?;
     let manifest = match package.manifest {
         Some(_) => "files as its manifest says",
         None => "it has no manifest, so that nothing vouches for its files",

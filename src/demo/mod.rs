@@ -29,7 +29,7 @@ mod watch;
 
 pub use feed::{Feed, Feeder};
 pub use tally::{Percentiles, Tally};
-pub use texts::{Expect, Kind, Sample, stream};
+pub use texts::{Expect, Kind, Sample, stream, texts};
 pub use watch::{End, Seen, Watch};
 
 /// Where the feed writes.

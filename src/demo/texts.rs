@@ -78,6 +78,11 @@ pub fn stream(records: usize) -> Vec<Sample> {
     samples
 }
 
+/// The plain ones, of all kinds.
+pub fn texts() -> Vec<&'static str> {
+    plain().into_iter().map(|(_, text)| text).collect()
+}
+
 fn plain() -> Vec<(Kind, &'static str)> {
     let kind = |mark| match mark {
         "+" => Some(Kind::Praise),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Attempt, Difference, LabelsError, RuntimeError};
+use crate::compile::CompileError;
 use crate::fate::Fate;
 use crate::text::TokenizeError;
 
@@ -50,6 +51,9 @@ pub enum PackageError {
         #[source]
         source: io::Error,
     },
+    /// Neither a graph nor a checkpoint to make one of.
+    #[error("the graph cannot be built: {0}")]
+    Checkpoint(#[from] CompileError),
     /// External data that leads out of the folder.
     #[error(
         "{file} wants external data from {location:?}, which is not a file inside the package: copy the data into the folder beside the graph (no links, no `..`)",

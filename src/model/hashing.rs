@@ -8,12 +8,12 @@ use prost::bytes::Buf;
 use sha2::{Digest, Sha256};
 
 /// Size in bytes and sha256 (hex) of a file.
-pub(super) fn hash(path: &Path) -> io::Result<(u64, String)> {
+pub(crate) fn hash(path: &Path) -> io::Result<(u64, String)> {
     HashingBuf::open(path)?.finish()
 }
 
 /// sha256 of bytes, in hex.
-pub(super) fn hash_bytes(bytes: &[u8]) -> String {
+pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 

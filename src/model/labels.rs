@@ -84,6 +84,14 @@ const OFFSET_POSITIONS: [&str; 11] = [
     "luke",
 ];
 
+/// Longest sequence, special tokens included, by the two files' bytes. One that is no JSON says
+/// nothing.
+pub(crate) fn max_length(config: &[u8], tokenizer_config: Option<&[u8]>) -> Result<usize, LabelsError> {
+    let config: Config = serde_json::from_slice(config).unwrap_or_default();
+    let limits = tokenizer_config.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    config.max_length(&limits)
+}
+
 impl Config {
     fn offset_positions(&self) -> bool {
         self.model_type.as_deref().is_some_and(|t| OFFSET_POSITIONS.contains(&t))

@@ -1,30 +1,47 @@
 //! Package, library and provider to warm sessions. The provider is chosen once, for all sessions.
 
+use std::collections::BTreeMap;
 use std::iter;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
+use prost::bytes::Bytes;
 
-use super::package::Package;
+use super::package::{Package, Source};
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
-use super::{Infer, InferError, Loaded, ModelError, Output, Receipt, runtime};
+use super::weights::SharedWeights;
+use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Receipt, runtime};
 use crate::config::settings;
-use crate::config::settings::{LongText, Provider};
+use crate::config::settings::{LongText, Provider, ProviderKind};
 use crate::text::{TextTokenizer, Tokens};
 
 /// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
 /// that was asked for, or on the first of `fallback` that works.
 pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
-    let package = Arc::new(Package::open(&settings.path)?);
+    let (package, source) = Package::open_with_graph(&settings.path)?;
+    let package = Arc::new(package);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
-    let loader = Loader {
+    let mut loader = Loader {
         environment: runtime::environment(settings.library.as_deref())?,
         settings,
         package: &package,
+        source,
         warm_up,
+        weights: None,
     };
+    if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
+        // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
+        let weights = match &loader.source {
+            Source::File(file) => std::fs::read(file).map(Bytes::from).and_then(SharedWeights::of),
+            Source::Built(graph) => SharedWeights::of(graph.clone()),
+        };
+        let file = settings.path.clone();
+        loader.weights = Some(weights.map_err(|source| PackageError::Onnx { file, source })?);
+    }
 
     let (provider, first) = loader.first()?;
     let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
@@ -45,6 +62,20 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     Ok(Loaded { package, sessions, receipt })
 }
 
+/// Settings for a package on the CPU, with all else as it is by itself: what verbs want that load a
+/// package without a pipeline.
+pub fn on_cpu(dir: &Path, library: Option<PathBuf>, sessions: NonZeroUsize) -> settings::Model {
+    settings::Model {
+        path: dir.to_owned(),
+        provider: Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() },
+        fallback: Vec::new(),
+        sessions,
+        threads: NonZeroUsize::MIN,
+        library,
+        max_length: None,
+    }
+}
+
 /// A plain text, and the longest sequence there can be: what the package says it takes, it takes.
 fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
     let plain = tokenizer.tokenize("A first text, so that the first record does not wait.");
@@ -57,6 +88,8 @@ fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
     texts
 }
 
+const PACKED: &str = "a packed graph, also that of a plain checkpoint, is for the CPU; make a package for this one with `squeezeflow model build --target`";
+
 /// Why there is no session: another provider may help, or not.
 enum Failure {
     Provider(String),
@@ -67,7 +100,10 @@ struct Loader<'a> {
     environment: Environment,
     settings: &'a settings::Model,
     package: &'a Package,
+    source: Source,
     warm_up: Vec<Tokens>,
+    /// `None`: each session has its own.
+    weights: Option<SharedWeights>,
 }
 
 impl<'a> Loader<'a> {
@@ -97,9 +133,19 @@ impl<'a> Loader<'a> {
 
     /// One warm session.
     fn session(&self, provider: &Provider) -> Result<OrtSession, Failure> {
+        if self.package.layout == Layout::Packed && provider.kind != ProviderKind::Cpu {
+            return Err(Failure::Provider(PACKED.to_owned()));
+        }
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
-        let mut builder = providers::builder(&self.environment, self.settings, provider).map_err(failed)?;
-        let session = builder.commit_from_file(&self.package.model_file).map_err(failed)?;
+        let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
+            .map_err(failed)?;
+        if let Some(weights) = &self.weights {
+            builder = weights.supply(builder).map_err(failed)?;
+        }
+        let session = match &self.source {
+            Source::File(file) => builder.commit_from_file(file).map_err(failed)?,
+            Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,
+        };
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {

@@ -6,30 +6,40 @@
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
-//! | `session` | one session: padding, running, checking |
+//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
+//! | `probe` | any graph with all its outputs, for comparing graphs |
+//! | `weights` | what all sessions of a packed graph share |
 //! | `tasks/` | what raw outputs mean |
 
 mod error;
+mod feed;
 mod hashing;
 mod labels;
 mod load;
 mod manifest;
 mod onnx;
 mod package;
+mod probe;
 mod proto;
 mod providers;
 mod runtime;
 mod session;
 pub mod tasks;
+mod weights;
 
 use std::sync::Arc;
 
+pub(crate) use hashing::{hash as hash_file, hash_bytes};
+
 pub use error::{InferError, ModelError, PackageError};
+pub use feed::Layout;
 pub use labels::LabelsError;
-pub use load::load;
+pub(crate) use labels::max_length;
+pub use load::{load, on_cpu};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};
+pub use probe::{Answer, Probe, ProbeError, Rewriting};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
 

@@ -17,7 +17,7 @@ pub(super) struct Facts {
     pub operators: BTreeSet<String>,
     /// Files that hold tensors, as the graph writes them.
     pub external: BTreeSet<String>,
-    /// Some operator other than `Cast` reads a stored fp16 tensor: the arithmetic is fp16.
+    /// Some operator that computes reads a stored fp16 tensor: the arithmetic is fp16.
     pub half_arithmetic: bool,
     /// Inputs that the caller must feed.
     pub inputs: Vec<Port>,
@@ -57,6 +57,15 @@ pub(super) fn read(path: &Path) -> io::Result<(Facts, u64, String)> {
     let mut stream = HashingBuf::open(path)?;
     let model = Model::decode(&mut stream);
     let (size, sha256) = stream.finish()?;
+    Ok((facts_of(model)?, size, sha256))
+}
+
+/// The facts of a model in memory.
+pub(super) fn facts(model: &[u8]) -> io::Result<Facts> {
+    facts_of(Model::decode(model))
+}
+
+fn facts_of(model: Result<Model, prost::DecodeError>) -> io::Result<Facts> {
     let model = model.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     let graph = model.graph.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no graph in it"))?;
     let mut facts = Facts::default();
@@ -69,7 +78,7 @@ pub(super) fn read(path: &Path) -> io::Result<(Facts, u64, String)> {
     facts.inputs =
         graph.inputs.iter().filter(|v| !stored.contains(v.name.as_str())).map(Port::from).collect();
     facts.outputs = graph.outputs.iter().map(Port::from).collect();
-    Ok((facts, size, sha256))
+    Ok(facts)
 }
 
 impl Facts {
@@ -103,8 +112,13 @@ impl Facts {
                     self.add_graph(graph);
                 }
             }
-            if node.op_type != "Cast" && node.inputs.iter().any(|name| half.contains(name.as_str())) {
-                self.half_arithmetic = true;
+            if node.inputs.iter().any(|name| half.contains(name.as_str())) {
+                match node.op_type.as_str() {
+                    "Cast" => {}
+                    // Rows of a table that is stored so.
+                    "Gather" | "Identity" => half.extend(node.outputs.iter().map(String::as_str)),
+                    _ => self.half_arithmetic = true,
+                }
             }
         }
     }

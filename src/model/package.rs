@@ -5,18 +5,26 @@
 //! config.json  tokenizer.json  [tokenizer_config.json]  [manifest.json]
 //! model.onnx or onnx/model.onnx  [and the external data that it names]
 //! ```
+//!
+//! A plain SqueezeBERT checkpoint serves too: it has `model.safetensors` (or `pytorch_model.bin`), and
+//! perhaps the `calibration.json` of a package that was built of it, instead of a graph, which is
+//! then built here.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use prost::bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::error::PackageError;
+use super::feed::Layout;
 use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
 use super::{hashing, tasks};
+use crate::compile::packed::{self, Arithmetic};
+use crate::compile::{CALIBRATION, Calibration, Checkpoint, CompileError};
 use crate::config::ModelFacts;
 
 /// A verified package: what the worker needs to know of it, and the digest that it signs with.
@@ -36,20 +44,28 @@ pub struct Package {
     pub activation: tasks::Activation,
     /// A text's result does not depend on what it is batched with.
     pub batch_invariant: bool,
-    /// Fills a batch up.
+    /// How a batch becomes tensors.
+    pub layout: Layout,
+    /// Fills a batch up, where it is padded.
     pub pad_id: u32,
     /// What the graph must be fed.
     pub inputs: Vec<Port>,
     /// What it gives.
     pub outputs: Vec<Port>,
-    /// The graph.
-    pub model_file: PathBuf,
     /// `tokenizer.json`, as it was hashed.
     pub tokenizer: Vec<u8>,
     /// Every file that is loaded, by its path inside the package.
     pub files: BTreeMap<String, FileDigest>,
     /// `None`: the package has no manifest, so that nothing vouches for its files.
     pub manifest: Option<Manifest>,
+}
+
+/// Where a package's graph is.
+pub(super) enum Source {
+    /// A file of the package.
+    File(PathBuf),
+    /// Built of a checkpoint: the model's bytes.
+    Built(Bytes),
 }
 
 /// One file of a package.
@@ -59,6 +75,13 @@ pub struct FileDigest {
     pub size: u64,
     /// In hex.
     pub sha256: String,
+}
+
+impl FileDigest {
+    /// Of a file's whole content.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { size: bytes.len() as u64, sha256: hashing::hash_bytes(bytes) }
+    }
 }
 
 impl Package {
@@ -73,9 +96,14 @@ impl Package {
 
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
-        let (package, differences) = Self::inspect(dir)?;
+        Ok(Self::open_with_graph(dir)?.0)
+    }
+
+    /// The same, and where its graph is.
+    pub(super) fn open_with_graph(dir: &Path) -> Result<(Self, Source), PackageError> {
+        let (package, differences, source) = Self::read(dir)?;
         match differences.is_empty() {
-            true => Ok(package),
+            true => Ok((package, source)),
             false => Err(PackageError::Manifest { dir: dir.to_owned(), differences }),
         }
     }
@@ -83,6 +111,11 @@ impl Package {
     /// Reads a folder and says in what it differs from its manifest: for a person's eyes. A package
     /// that differs must not be loaded.
     pub fn inspect(dir: &Path) -> Result<(Self, Vec<Difference>), PackageError> {
+        let (package, differences, _) = Self::read(dir)?;
+        Ok((package, differences))
+    }
+
+    fn read(dir: &Path) -> Result<(Self, Vec<Difference>, Source), PackageError> {
         if !dir.is_dir() {
             return Err(PackageError::NotAFolder(dir.to_owned()));
         }
@@ -90,7 +123,7 @@ impl Package {
         let config: Config = reader.json("config.json")?.ok_or_else(|| reader.missing("config.json"))?;
         let tokenizer = reader.bytes("tokenizer.json")?.ok_or_else(|| reader.missing("tokenizer.json"))?;
         let limits: TokenizerConfig = reader.json("tokenizer_config.json")?.unwrap_or_default();
-        let (model_file, facts) = reader.graph()?;
+        let (source, facts) = reader.graph()?;
         let files = reader.files;
 
         let manifest = read_manifest(dir)?;
@@ -110,15 +143,15 @@ impl Package {
             max_length: config.max_length(&limits).map_err(labelled)?,
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
+            layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
             pad_id: config.pad_id(),
             inputs: facts.inputs,
             outputs: facts.outputs,
-            model_file,
             tokenizer,
             files,
             manifest,
         };
-        Ok((package, differences))
+        Ok((package, differences, source))
     }
 }
 
@@ -136,8 +169,7 @@ impl Reader<'_> {
     /// `None`: not there.
     fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, PackageError> {
         let Some(bytes) = read(&self.dir.join(name))? else { return Ok(None) };
-        let digest = FileDigest { size: bytes.len() as u64, sha256: hashing::hash_bytes(&bytes) };
-        self.files.insert(name.to_owned(), digest);
+        self.files.insert(name.to_owned(), FileDigest::of(&bytes));
         Ok(Some(bytes))
     }
 
@@ -147,11 +179,17 @@ impl Reader<'_> {
     }
 
     /// The graph and all files that it draws on.
-    fn graph(&mut self) -> Result<(PathBuf, Facts), PackageError> {
-        let name = ["model.onnx", "onnx/model.onnx"]
-            .into_iter()
-            .find(|name| self.dir.join(name).is_file())
-            .ok_or_else(|| self.missing("model.onnx (nor onnx/model.onnx)"))?;
+    fn graph(&mut self) -> Result<(Source, Facts), PackageError> {
+        let is_there = |name: &&str| self.dir.join(name).is_file();
+        let Some(name) = ["model.onnx", "onnx/model.onnx"].into_iter().find(is_there) else {
+            return match ["model.safetensors", "pytorch_model.bin"].iter().any(is_there) {
+                true => self.build(),
+                false => {
+                    Err(self
+                        .missing("model.onnx (nor onnx/model.onnx, nor a checkpoint's model.safetensors)"))
+                }
+            };
+        };
         let file = self.dir.join(name);
         let (facts, size, sha256) =
             onnx::read(&file).map_err(|source| PackageError::Onnx { file: file.clone(), source })?;
@@ -160,7 +198,19 @@ impl Reader<'_> {
         for location in &facts.external {
             self.external(&file, folder, location)?;
         }
-        Ok((file, facts))
+        Ok((Source::File(file), facts))
+    }
+
+    /// The graph of a checkpoint, for the CPU: int8 where its calibration is there.
+    fn build(&mut self) -> Result<(Source, Facts), PackageError> {
+        let checkpoint = Checkpoint::open(self.dir).map_err(CompileError::from)?;
+        self.files.extend(checkpoint.files.clone());
+        let calibration: Option<Calibration> = self.json(CALIBRATION)?;
+        let arithmetic = calibration.as_ref().map_or(Arithmetic::F32, Arithmetic::Int8);
+        let graph = packed::build(&checkpoint, arithmetic)?;
+        let facts = onnx::facts(&graph[..])
+            .map_err(|source| PackageError::Onnx { file: self.dir.to_owned(), source })?;
+        Ok((Source::Built(graph.into()), facts))
     }
 
     /// External data: relative to the graph's folder, and really inside the package.
@@ -237,6 +287,8 @@ fn precision(facts: &Facts) -> &'static str {
             "QAttention",
             "DynamicQuantize",
             "QuantizeLinear",
+            "ProductU8",
+            "ProductGeluU8",
         ]
         .iter()
         .any(|start| op.starts_with(start))

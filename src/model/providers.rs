@@ -8,7 +8,9 @@ use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderD
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
 
+use super::feed::Layout;
 use crate::config::settings::{Model, Provider, ProviderKind};
+use crate::operators;
 
 /// One provider that was asked for and could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(super) fn builder(
     environment: &Environment,
     model: &Model,
     provider: &Provider,
+    layout: Layout,
 ) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(environment)?
         .with_intra_threads(model.threads.get())?
@@ -41,6 +44,10 @@ pub(super) fn builder(
     if model.sessions > NonZeroUsize::MIN {
         // Pools that spin fight for the same cores.
         builder = builder.with_intra_op_spinning(false)?;
+    }
+    if layout == Layout::Packed {
+        builder =
+            builder.with_operators(operators::domain(operators::Level::best(), model.threads.get())?)?;
     }
     if provider.kind != ProviderKind::Cpu {
         builder = builder.with_disable_cpu_fallback()?;

@@ -124,7 +124,8 @@ impl TextTokenizer {
         Self::from_json(&package.tokenizer, max_length, long_text)
     }
 
-    fn from_json(json: &[u8], max_length: usize, long_text: LongText) -> Result<Self, TokenizeError> {
+    /// The same of a `tokenizer.json` by itself.
+    pub fn from_json(json: &[u8], max_length: usize, long_text: LongText) -> Result<Self, TokenizeError> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(TokenizeError::Unreadable)?;
         // We cut ourselves, to know how much was seen; a batch is padded by its session.
         tokenizer.with_truncation(None).map_err(TokenizeError::Unreadable)?;

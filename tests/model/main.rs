@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
+mod build;
+mod checkpoints;
+mod compile;
 mod golden;
 mod packages;
+mod packed;
 mod runtime;
 mod tiny_onnx;
 mod tokens;

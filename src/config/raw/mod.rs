@@ -145,7 +145,7 @@ pub(in crate::config) enum SaslMechanism {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Model {
-    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), relative to the pipeline file.
+    /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), or of a plain SqueezeBERT checkpoint, relative to the pipeline file.
     #[schemars(length(min = 1), example = &"../models/sentiment")]
     pub(in crate::config) path: String,
     /// What to run it on: `cpu`, `cuda`, `tensorrt`, or one of them with options of ONNX Runtime.
@@ -170,7 +170,7 @@ pub(in crate::config) struct Model {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Batch {
-    /// Most tokens that are computed for one batch, padding included.
+    /// Most tokens that are computed for one batch, padding included where the package's graph pads (packed ones do not).
     pub(in crate::config) max_batch_tokens: Count,
     /// Most texts in one batch.
     pub(in crate::config) max_batch_size: Count,

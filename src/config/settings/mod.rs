@@ -167,7 +167,7 @@ impl ProviderKind {
 /// Limits of one batch.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Tokens that will be computed, padding included.
+    /// Tokens that will be computed, padding included where there is any.
     pub max_tokens: NonZeroUsize,
     /// Texts.
     pub max_size: NonZeroUsize,

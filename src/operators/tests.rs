@@ -1,0 +1,136 @@
+//! The operators inside ONNX Runtime: what a graph gets wrong ends as an error, and so does a panic.
+#![allow(clippy::unwrap_used)]
+
+use ort::operator::{KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::TensorElementType;
+
+use super::{BoxedKernel, DOMAIN, VERSION, guarded, parallel};
+use crate::compile::graph::{Attribute, Dim, Element, GraphBuilder};
+use crate::model::{Probe, ProbeError, Rewriting};
+use crate::text::Tokens;
+
+use Attribute::{Float, Floats, Int, Ints};
+
+/// Panics: by itself, or on one of several threads. Among the operators in tests only.
+pub(super) struct Panics {
+    pub split: bool,
+}
+
+impl Operator for Panics {
+    type Kernel<'a> = BoxedKernel<'a>;
+
+    fn name(&self) -> &str {
+        if self.split { "PanicsOnAThread" } else { "Panics" }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [OperatorInput::required(TensorElementType::Float32)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'a>(&self, _: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
+        let split = self.split;
+        Ok(guarded(move |context| match split {
+            true => parallel::each(context, vec![1, 2, 3], |job| match job {
+                2 => panic!("as the test wants"),
+                _ => Ok::<_, String>(()),
+            }),
+            false => panic!("as the test wants"),
+        }))
+    }
+}
+
+/// A packed graph of one operator over the ids as a column of floats, or over bytes.
+fn graph(op: &str, bytes: bool, outputs: usize, attributes: &[(&str, Attribute)]) -> Vec<u8> {
+    let mut g = GraphBuilder::new("one");
+    g.import(DOMAIN, VERSION);
+    g.input("ids", Element::I64, &[Dim::Named("tokens")]);
+    g.input("offsets", Element::I64, &[Dim::Named("texts + 1")]);
+    let axis = g.ints(&[1]);
+    let column = g.op("Unsqueeze", &["ids", &axis], &[]);
+    let x = g.cast(&column, if bytes { Element::U8 } else { Element::F32 });
+    let weights = g.initializer_i8("weights", &[128], &[1; 128]);
+    let inputs = match op {
+        "PackedAttention" => vec!["offsets", x.as_str()],
+        "ProductU8" => vec![x.as_str(), &weights],
+        _ => vec![x.as_str()],
+    };
+    let names = g.nodes(op, DOMAIN, &inputs, outputs, attributes);
+    g.output("out", &names[0], Element::F32, &[Dim::Named("tokens"), Dim::Named("columns")]);
+    g.finish().unwrap()
+}
+
+fn run(graph: &[u8]) -> Result<Vec<f32>, ProbeError> {
+    let mut probe = Probe::new(graph, Rewriting::All, None)?;
+    let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
+    Ok(probe.run(&[&tokens], 0)?.swap_remove(0).swap_remove(0))
+}
+
+#[test]
+fn a_panic_ends_as_an_error_and_the_process_lives() {
+    for op in ["Panics", "PanicsOnAThread"] {
+        let mut probe = Probe::new(&graph(op, false, 1, &[]), Rewriting::All, None).unwrap();
+        let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
+        for _ in 0..2 {
+            let error = probe.run(&[&tokens], 0).unwrap_err().to_string();
+            assert!(error.contains("an operator of squeezeflow"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_a_graph_says_must_fit() {
+    let norm = |gamma: usize, terms: i64| {
+        vec![
+            ("gamma", Floats(vec![1.0; gamma])),
+            ("beta", Floats(vec![0.5])),
+            ("terms", Ints(vec![terms])),
+            ("epsilon", Float(1e-5)),
+        ]
+    };
+    // A row of one number is its own mean.
+    assert_eq!(run(&graph("AddNorm", false, 1, &norm(1, 1))).unwrap(), [0.5; 3]);
+    let pairs = |columns: i64| {
+        let places = ["queries", "keys", "values"].map(|name| (name, Ints(vec![0, columns])));
+        let sizes = [("heads", Int(1)), ("width", Int(1)), ("first", Int(0))];
+        sizes.into_iter().chain(places).collect::<Vec<_>>()
+    };
+    let attended = run(&graph("PackedAttention", false, 1, &pairs(0))).unwrap();
+    assert!(attended.iter().all(|x| (1.0..=3.0).contains(x)), "means of 1, 2 and 3: {attended:?}");
+    let product = |outputs: i64, starts: usize| {
+        vec![("outputs", Int(outputs)), ("factors", Floats(vec![0.5; 5])), ("starts", Ints(vec![10; starts]))]
+    };
+    assert_eq!(
+        run(&graph("ProductU8", true, 1, &product(5, 5))).unwrap()[..6],
+        [5.5, 5.5, 5.5, 5.5, 5.5, 6.0]
+    );
+
+    let scaled = |scale: f32, zero: i64| vec![("scales", Floats(vec![scale])), ("zeros", Ints(vec![zero]))];
+    for (op, bytes, outputs, attributes) in [
+        ("AddNorm", false, 1, norm(2, 1)),
+        ("AddNorm", false, 1, norm(1, 0)),
+        ("AddNorm", false, 1, norm(1, -1)),
+        ("AddNorm", false, 1, norm(1, 2)),
+        ("AddNorm", false, 2, norm(1, 1)),
+        ("AddNorm", false, 1, vec![]),
+        ("PackedAttention", false, 1, pairs(1)),
+        ("PackedAttention", false, 1, pairs(-1)),
+        ("PackedAttention", false, 1, vec![]),
+        ("Gelu", false, 1, vec![("bias", Floats(vec![1.0; 2]))]),
+        ("Gelu", false, 1, scaled(1.0, 0)),
+        ("ProductU8", true, 1, product(5, 4)),
+        ("ProductU8", true, 1, product(-5, 5)),
+        (
+            "ProductU8",
+            true,
+            1,
+            vec![("outputs", Int(40)), ("factors", Floats(vec![1.0; 40])), ("starts", Ints(vec![0; 40]))],
+        ),
+    ] {
+        let graph = graph(op, bytes, outputs, &attributes);
+        assert!(run(&graph).is_err(), "{op} {attributes:?}");
+    }
+}

@@ -8,7 +8,7 @@
 //! | `start` | from nothing to a warm model, and the memory of an idle worker |
 //!
 //! `ROUNDS`, `RECORDS`, `LINES`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2 and
-//! loghub), `PACKAGE` (what runs instead of SqueezeBERT-base as it was built, or its stock export).
+//! loghub), `PACKAGE` (what runs instead of SqueezeBERT-base as it is built).
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -33,13 +33,14 @@ mod start;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use common::report::here;
+use common::built;
+use common::report::{self, here};
 use common::subject::{self, Batches};
 use squeezeflow::batch::{Limits, Pending};
 use squeezeflow::config::settings::Batch;
 use squeezeflow::model::Layout;
-use stock::checkpoint::{Architecture, write_with};
-use stock::{BASE, Size};
+use stock::BASE;
+use stock::checkpoint::Architecture;
 
 fn main() {
     if subject::serve().is_some() {
@@ -60,7 +61,7 @@ fn main() {
 
 /// The folder with the data sets, or a loud word that the part is skipped.
 fn data(part: &str, name: &str) -> Option<PathBuf> {
-    let path = std::env::var("DATA").map_or_else(|_| here("../shared/data"), PathBuf::from).join(name);
+    let path = report::data(name);
     if !path.exists() {
         println!("{part}: SKIPPED, {} is not there (DATA names the folder with it)", path.display());
         return None;
@@ -75,36 +76,28 @@ struct Model {
     stock: PathBuf,
 }
 
-/// SqueezeBERT-base with random weights: what was built from its checkpoint, or the stock export itself.
+/// SqueezeBERT-base with random weights: int8, built from its checkpoint.
 fn base() -> Model {
-    let (stock, _) = stock::checkpoint::write(
-        &here("target/bench/squeezebert-base"),
-        Architecture::SqueezeBert,
-        &BASE,
-        &here("models/sentiment"),
-    )
-    .unwrap();
-    let built = ["int8", "fp32"].map(|precision| here("target/bench/squeezebert-base").join(precision));
-    let given = std::env::var_os("PACKAGE").map(PathBuf::from);
-    let package =
-        given.or_else(|| built.into_iter().find(|path| path.is_dir())).unwrap_or_else(|| stock.clone());
-    Model { name: "SqueezeBERT-base", package, stock }
+    let dir = here("target/bench/squeezebert-base");
+    let tokenizer = here("models/sentiment");
+    let (stock, checkpoint) =
+        stock::checkpoint::write(&dir, Architecture::SqueezeBert, &BASE, &tokenizer).unwrap();
+    let [_, int8] = built::packages(&dir, &checkpoint);
+    let package = std::env::var_os("PACKAGE").map_or(int8, PathBuf::from);
+    Model { name: "SqueezeBERT-base, int8", package, stock }
 }
 
-/// The bundled model, and a stock export of the same weights.
+/// The bundled model as it comes, and a stock export of the same weights.
 fn bundled() -> Model {
-    let package = here("models/sentiment");
-    let size = Size { hidden: 384, layers: 6, intermediate: 1_536, ..BASE };
-    let dir = here("target/bench/sentiment");
-    let (stock, _) = match stock::bundled::weights(&package) {
-        Some(mut weights) => write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut weights),
-        None => {
-            println!("the bundled model's weights cannot be read here: its stock export has random ones");
-            write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut stock::weights::random)
-        }
-    }
-    .unwrap();
-    Model { name: "the bundled model", package, stock }
+    let (stock, _) = stock::bundled::export();
+    Model { name: "the bundled model", package: here("models/sentiment"), stock }
+}
+
+/// The bundled model's weights, built for the CPU in int8.
+fn bundled_int8() -> Model {
+    let (stock, checkpoint) = stock::bundled::export();
+    let [_, package] = built::packages(&here("target/bench/sentiment"), &checkpoint);
+    Model { name: "its weights, int8", package, stock }
 }
 
 /// The batches that the batcher makes of these sequences when enough of them wait.

@@ -3,8 +3,8 @@
 //! | part | what |
 //! |---|---|
 //! | `packages` | writes target/bench/{squeezebert,bert}-base: stock exports and checkpoints of the same random weights |
-//! | `speed` | texts and tokens a second of these, and of what was built from the checkpoint |
-//! | `accuracy` | of packages on SST-2 dev |
+//! | `speed` | texts and tokens a second of these, and of what squeezeflow builds from the checkpoint |
+//! | `accuracy` | on SST-2 dev: the bundled model, and what squeezeflow builds of its weights |
 //!
 //! `PACKAGES="NAME=PATH …"` adds subjects; of one whose name begins with `packed` no padding is counted.
 //! `ROUNDS`, `TEXTS`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2/dev.tsv).
@@ -22,10 +22,11 @@ mod stock;
 
 use std::path::{Path, PathBuf};
 
+use common::built;
 use common::report::{self, Rounds, head, here, row};
 use common::subject::{self, Batches, Spec, Subject};
-use stock::BASE;
 use stock::checkpoint::{Architecture, write};
+use stock::{BASE, bundled};
 
 fn main() {
     if subject::serve().is_some() {
@@ -56,19 +57,11 @@ fn packages() -> [PathBuf; 2] {
     [make("squeezebert-base", Architecture::SqueezeBert), make("bert-base", Architecture::Bert)]
 }
 
-/// `NAME=PATH` from the environment, and what stands beside the stock export.
-fn built() -> Vec<(String, PathBuf)> {
+/// `NAME=PATH` from the environment.
+fn given() -> Vec<(String, PathBuf)> {
     let given = std::env::var("PACKAGES").unwrap_or_default();
     let given = given.split_whitespace().filter_map(|one| one.split_once('='));
-    let mut all: Vec<(String, PathBuf)> =
-        given.map(|(name, path)| (name.to_owned(), Path::new(path).to_owned())).collect();
-    for precision in ["fp32", "int8"] {
-        let path = here("target/bench/squeezebert-base").join(precision);
-        if path.is_dir() {
-            all.push((format!("packed {precision}"), path));
-        }
-    }
-    all
+    given.map(|(name, path)| (name.to_owned(), Path::new(path).to_owned())).collect()
 }
 
 /// One thing to be run: its batches.
@@ -124,7 +117,15 @@ fn speed() {
         Spec { sessions: cores, threads: 1, ..Spec::stock("the same, 1 session a core", &squeezebert) },
         Spec::stock("BERT-base stock export, 1 session on all cores", &bert),
     ];
-    specs.extend(built().iter().map(|(name, path)| Spec::ours(name, path, name.starts_with("packed"))));
+    let base = here("target/bench/squeezebert-base");
+    let built = built::packages(&base, &base.join("checkpoint"));
+    for (precision, path) in built::PRECISIONS.iter().zip(&built) {
+        let ours = Spec::ours(&format!("ours, packed {precision}, 1 session a core"), path, true);
+        let name = format!("ours, packed {precision}, 1 session on all cores");
+        specs.push(Spec { sessions: 1, threads: cores, ..Spec::ours(&name, path, true) });
+        specs.push(ours);
+    }
+    specs.extend(given().iter().map(|(name, path)| Spec::ours(name, path, name.starts_with("packed"))));
     let loads = [
         full("1×32", 1, 32),
         full("8×32", 8, 32),
@@ -178,8 +179,7 @@ fn speed() {
 
 /// Of packages as the worker reads them: its tokenizer, batches of 32 as they come.
 fn accuracy() {
-    let data =
-        std::env::var("DATA").map_or_else(|_| here("../shared/data"), PathBuf::from).join("sst2/dev.tsv");
+    let data = report::data("sst2/dev.tsv");
     let Ok(text) = std::fs::read_to_string(&data) else {
         println!(
             "accuracy: SKIPPED, {} is not there (DATA names the folder with sst2/dev.tsv)",
@@ -193,10 +193,12 @@ fn accuracy() {
         .filter_map(|line| line.rsplit_once('\t'))
         .map(|(text, label)| (text, label.trim().parse().unwrap()))
         .collect();
-    let given = std::env::var("PACKAGES").unwrap_or_default();
-    let given = given.split_whitespace().filter_map(|one| one.split_once('='));
     let mut packages = vec![("the bundled model".to_owned(), here("models/sentiment"))];
-    packages.extend(given.map(|(name, path)| (name.to_owned(), Path::new(path).to_owned())));
+    let (_, checkpoint) = bundled::export();
+    let built = built::packages(&here("target/bench/sentiment"), &checkpoint);
+    let name = |precision: &&str| format!("its weights, packed {precision}");
+    packages.extend(built::PRECISIONS.iter().map(name).zip(built));
+    packages.extend(given());
     let mut table = head(&["package", "precision", "correct", "accuracy"]);
     for (name, path) in packages {
         let (correct, precision) = correct(&path, &examples);

@@ -1,4 +1,5 @@
 //! What the benches share.
 
+pub mod built;
 pub mod report;
 pub mod subject;

@@ -84,6 +84,11 @@ fn onnxruntime() -> String {
     newest.unwrap_or_else(|| "of ORT_DYLIB_PATH".to_owned())
 }
 
+/// A file of the data sets. `DATA` names their folder.
+pub fn data(name: &str) -> std::path::PathBuf {
+    std::env::var("DATA").map_or_else(|_| here("../shared/data"), std::path::PathBuf::from).join(name)
+}
+
 /// From the repository's root.
 pub fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -6,17 +6,17 @@ use crate::common::report::{self, Rounds, head, row};
 use crate::support::cluster::Cluster;
 use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
-use crate::{base, bundled};
+use crate::{base, bundled, bundled_int8};
 
 pub fn bench() {
     let cluster = Cluster::start(1);
     let rounds = report::rounds();
-    let models = [bundled(), base()];
-    let mut measured = [(Rounds::default(), Rounds::default()), Default::default()];
+    let models = [bundled(), bundled_int8(), base()];
+    let mut measured: [(Rounds, Rounds); 3] = Default::default();
     for round in 0..=rounds {
         for (model, (seconds, memory)) in models.iter().zip(&mut measured) {
             let scene =
-                Scene::new(&cluster, &format!("start-{}-{round}", model.name.replace(' ', "-")), 4, 4);
+                Scene::new(&cluster, &format!("start-{}-{round}", model.name.replace([' ', ','], "-")), 4, 4);
             let pipeline = scene.pipeline.clone().set("model.path", model.package.to_str().unwrap());
             let began = Instant::now();
             let mut worker = pipeline.set("model.sessions", "auto").start();

@@ -2,11 +2,26 @@
 //! group of a convolution by itself, turned over, as fp16.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
+use super::checkpoint::{Architecture, write_with};
 use super::proto::{Model, Tensor};
+use super::{BASE, Size};
+
+/// A stock export of the bundled model's weights, and a checkpoint of them.
+///
+/// # Panics
+/// When the package is of another kind than the one that this can read.
+pub fn export() -> (PathBuf, PathBuf) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = root.join("models/sentiment");
+    let size = Size { hidden: 384, layers: 6, intermediate: 1_536, ..BASE };
+    let mut weights = weights(&package).expect("models/sentiment is as tools/convert.py writes it");
+    let dir = root.join("target/bench/sentiment");
+    write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut weights).expect("target can be written")
+}
 
 /// Its parameters by their names in the checkpoint. `None`: the package is of another kind than the one
 /// that this can read.

@@ -2,7 +2,7 @@
 //! its own turn. A callback decides nothing: it hands over and returns.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -41,11 +41,20 @@ pub(super) struct ConsumerEvents {
     /// The consumer is being closed: nobody takes events any more, so a revocation is
     /// acknowledged on the spot (else closing would wait for ever).
     closing: AtomicBool,
+    heard: AtomicU64,
 }
 
 impl ConsumerEvents {
     pub(super) fn new() -> Self {
-        Self { queue: Mutex::default(), closing: AtomicBool::new(false) }
+        Self { queue: Mutex::default(), closing: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    }
+    /// How many callbacks there were. A poll that gives no record, and in which there was none, has
+    /// found the client's queue empty. (A callback can end a poll early.)
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+    fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
     }
     /// The next event, in the order in which they came.
     pub(super) fn take(&self) -> Option<Event> {
@@ -59,6 +68,7 @@ impl ConsumerEvents {
         self.closing.store(true, Ordering::Release);
     }
     fn push(&self, event: Event) {
+        self.hear();
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
     }
 }
@@ -68,9 +78,11 @@ impl ClientContext for ConsumerEvents {
         self.push(Event::Statistics(Box::new(statistics)));
     }
     fn error(&self, error: KafkaError, reason: &str) {
+        self.hear();
         tracing::warn!(%error, reason, "kafka consumer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.hear();
         logs::librdkafka(level, facility, message);
     }
 }

@@ -66,8 +66,11 @@ impl Worker {
     /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
     fn turn_closing(&mut self) -> Result<(), RunError> {
         self.turn()?;
-        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
-            tracing::debug!(%error, "kafka consumer, while draining");
+        let heard = self.consumer.context().heard();
+        match self.consumer.poll(WAIT_BUSY) {
+            Some(Err(error)) => tracing::debug!(%error, "kafka consumer, while draining"),
+            None if self.consumer.context().heard() != heard => {}
+            _ => self.handover.caught_up(),
         }
         Ok(())
     }

@@ -207,6 +207,7 @@ impl Worker {
     fn heed(&mut self, event: Event) -> Result<(), RunError> {
         match event {
             Event::Assign(partitions) => self.handover.assigned(partitions),
+            Event::Revoke(partitions) if self.handover.is_answered_unheard() => self.lose(partitions)?,
             Event::Revoke(partitions) => self.revoke(partitions)?,
             Event::Lost(partitions) => self.lose(partitions)?,
             Event::Committed(result) => self.on_committed(result)?,
@@ -304,14 +305,23 @@ impl Worker {
             _ => WAIT_BUSY,
         };
         for _ in 0..READ_AT_ONCE {
+            let heard = self.consumer.context().heard();
             let (record, ticket) = match self.consumer.poll(wait) {
-                None => break,
+                None => {
+                    if self.consumer.context().heard() == heard {
+                        self.handover.caught_up();
+                    }
+                    break;
+                }
                 Some(Err(error)) => {
                     self.on_consumer_error(error)?;
                     break;
                 }
                 Some(Ok(message)) => {
                     use rdkafka::Message;
+                    // A revocation makes the client drop all records that it has fetched: this one was
+                    // fetched since, and stands behind it.
+                    self.handover.caught_up();
                     let (topic, partition) = (message.topic(), message.partition());
                     // Not ours (any more): whoever owns it reads it.
                     let Some(name) = self.assignment.topic_name(topic) else { continue };

@@ -251,6 +251,11 @@ impl Assignment {
         ids.into_iter().filter_map(name).collect()
     }
 
+    /// Is this another place than the group had for the partition, as far as we knew?
+    pub(super) fn has_news(&self, id: PartitionId, told: NextOffset) -> bool {
+        self.owned.get(&id).is_some_and(|o| o.committed != Some(told))
+    }
+
     /// What is delivered is committed: they are one under exactly-once.
     pub(super) fn all_committed(&mut self) {
         for owned in self.owned.values_mut() {

@@ -156,6 +156,7 @@ impl Worker {
     fn step(&mut self, t: &mut Transactions) -> Result<(), RunError> {
         self.publisher.poll();
         self.take_reports(t)?;
+        self.forget_others(t);
         match t.phase {
             Phase::Idle => self.begin(t),
             Phase::Open => {
@@ -206,6 +207,16 @@ impl Worker {
         let assigned = self.handover.to_begin().filter(|_| !self.draining);
         let ours = |topic: &String| assigned.is_some_and(|a| a.contains(&(topic.clone(), start::FIRST)));
         t.places.retain(|(topic, ..)| ours(topic));
+    }
+
+    /// While a transaction is given up, which can take long, partitions come and go: what those that are
+    /// gone have left here is in nobody's budget.
+    fn forget_others(&self, t: &mut Transactions) {
+        let given_up = matches!(t.phase, Phase::Aborting(_) | Phase::Renewing(_));
+        if given_up && t.changes != self.assignment.changes() {
+            t.changes = self.assignment.changes();
+            t.retained.forget(|ticket| self.assignment.holds(ticket));
+        }
     }
 
     /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their

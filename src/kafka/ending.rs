@@ -79,7 +79,13 @@ impl Worker {
     pub(super) fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
         let refused = matches!(error, RunError::Refused(_) | RunError::Replaced);
         if self.transactions.is_some() {
-            self.finish_transaction(SALVAGE_PATIENCE, !refused);
+            // What was refused for good stands in the way of everything after it: once more would fail
+            // once more.
+            let in_vain = matches!(
+                error,
+                RunError::Publish { .. } | RunError::BatchTooLarge { .. } | RunError::Fenced { .. }
+            );
+            self.finish_transaction(SALVAGE_PATIENCE, !refused && !in_vain);
             return Err(error);
         }
         if refused || matches!(error, RunError::DrainDeadline { .. }) {

@@ -37,7 +37,8 @@ pub(super) struct Owned {
     pub(super) closing: bool,
     /// End of the partition, from librdkafka's statistics.
     pub(super) end: Option<i64>,
-    /// Where the client will fetch next, from the same.
+    /// Where the client will fetch next, from the same; `None` while it holds records that it has not
+    /// given us yet.
     pub(super) fetched: Option<i64>,
     /// Is it read at all?
     pub(super) watch: Watch,

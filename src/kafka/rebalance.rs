@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 
+use super::commit;
 use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
 use super::handover::{Named, Revocation};
@@ -49,9 +50,17 @@ impl Worker {
             t.places = places;
             return Ok(());
         }
+        // Without waiting (librdkafka would wait for a coordinator without bound): it is asked again
+        // anyway what the group has.
+        if self.commit_under_way {
+            return Ok(());
+        }
         let list = list(places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at))))?;
-        match self.consumer.commit(&list, CommitMode::Sync) {
-            Ok(()) => Ok(()),
+        match commit::send(&self.consumer, &list) {
+            Ok(()) => {
+                self.commit_under_way = true;
+                Ok(())
+            }
             Err(error) => self.not_now(error),
         }
     }

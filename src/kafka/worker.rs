@@ -216,7 +216,8 @@ impl Worker {
                     for (partition, figures) in &figures.partitions {
                         if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                             owned.end = Some(figures.ls_offset).filter(|end| *end >= 0);
-                            owned.fetched = Some(figures.next_offset);
+                            // With records between the two it is the client that reads, not we.
+                            owned.fetched = (figures.fetchq_cnt == 0).then_some(figures.next_offset);
                         }
                     }
                 }
@@ -228,11 +229,14 @@ impl Worker {
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
         while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            self.inside -= 1;
             let ready = Ready { outcome, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
-                Ok(()) => {}
-                Err(TicketError::Stale) => self.metrics.stale(),
+                Ok(()) => self.inside = self.inside.saturating_sub(1),
+                Err(TicketError::Stale) => {
+                    self.inside = self.inside.saturating_sub(1);
+                    self.metrics.stale();
+                }
+                // It was counted when it came first.
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {

@@ -31,4 +31,5 @@ mod report;
 mod requests;
 mod scenario;
 mod transactions;
+mod watchdog;
 mod workers;

@@ -289,13 +289,10 @@ fn step() -> impl Strategy<Value = Step> {
 /// Each log from its beginning, record by record, and never again what came before.
 fn is_in_order(seen: &[(u32, i64)]) -> bool {
     let mut before = None;
-    seen.iter().all(|(log, offset)| {
-        let fits = match before.replace((*log, *offset)) {
-            Some((same, last)) if same == *log => *offset == last + 1,
-            Some((older, _)) => older < *log && *offset == 0,
-            None => *offset == 0,
-        };
-        fits
+    seen.iter().all(|(log, offset)| match before.replace((*log, *offset)) {
+        Some((same, last)) if same == *log => *offset == last + 1,
+        Some((older, _)) => older < *log && *offset == 0,
+        None => *offset == 0,
     })
 }
 

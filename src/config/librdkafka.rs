@@ -62,6 +62,14 @@ pub(super) fn owned(property: &str) -> Option<&'static str> {
     OWNED.iter().find(|(name, _)| matches(name, property)).map(|(_, reason)| *reason)
 }
 
+/// Why this value of a property that may stand is refused all the same.
+pub(super) fn unfit(property: &str, value: &str) -> Option<&'static str> {
+    let is_timely = || value.parse::<u32>().is_ok_and(|ms| (1..=10_000).contains(&ms));
+    (property == "statistics.interval.ms" && !is_timely()).then_some(
+        "from 1 to 10000: the lag, and whether a partition is read at all, are told from these figures",
+    )
+}
+
 fn matches(name: &str, property: &str) -> bool {
     match name.strip_suffix('*') {
         Some(prefix) => property.starts_with(prefix),
@@ -104,6 +112,10 @@ mod tests {
             "debug",
         ] {
             assert_eq!(owned(property), None, "{property}");
+        }
+        assert_eq!(unfit("linger.ms", "0"), None);
+        for (value, fits) in [("0", false), ("1", true), ("10000", true), ("60000", false)] {
+            assert_eq!(unfit("statistics.interval.ms", value).is_none(), fits, "{value}");
         }
     }
 }

@@ -49,6 +49,8 @@ impl Check<'_> {
                 self.found.push(Problem::error(at, "is not for a pipeline to set").hint(reason));
             } else if let Err(e) = client::accepts(property, &value) {
                 self.found.push(Problem::error(at, e.to_string()).hint("see librdkafka's CONFIGURATION.md"));
+            } else if let Some(reason) = librdkafka::unfit(property, &value) {
+                self.found.push(Problem::error(at, "has a value that is not for a pipeline").hint(reason));
             } else {
                 passed.insert(property.clone(), value);
             }

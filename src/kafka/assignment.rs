@@ -37,7 +37,8 @@ pub(super) struct Owned {
     pub(super) closing: bool,
     /// End of the partition, from librdkafka's statistics.
     pub(super) end: Option<i64>,
-    /// Where the client will fetch next, from the same.
+    /// Where the client will fetch next, from the same; `None` while it holds records that it has not
+    /// given us yet.
     pub(super) fetched: Option<i64>,
     /// Is it read at all?
     pub(super) watch: Watch,
@@ -249,6 +250,11 @@ impl Assignment {
     pub(super) fn names_of(&self, ids: BTreeSet<PartitionId>) -> BTreeMap<PartitionId, (Arc<str>, i32)> {
         let name = |id| self.owned.get(&id).map(|o| (id, (o.topic.clone(), o.partition)));
         ids.into_iter().filter_map(name).collect()
+    }
+
+    /// Is this another place than the group had for the partition, as far as we knew?
+    pub(super) fn has_news(&self, id: PartitionId, told: NextOffset) -> bool {
+        self.owned.get(&id).is_some_and(|o| o.committed != Some(told))
     }
 
     /// What is delivered is committed: they are one under exactly-once.

@@ -2,7 +2,7 @@
 //! its own turn. A callback decides nothing: it hands over and returns.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -41,11 +41,20 @@ pub(super) struct ConsumerEvents {
     /// The consumer is being closed: nobody takes events any more, so a revocation is
     /// acknowledged on the spot (else closing would wait for ever).
     closing: AtomicBool,
+    heard: AtomicU64,
 }
 
 impl ConsumerEvents {
     pub(super) fn new() -> Self {
-        Self { queue: Mutex::default(), closing: AtomicBool::new(false) }
+        Self { queue: Mutex::default(), closing: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    }
+    /// How many callbacks there were. A poll that gives no record, and in which there was none, has
+    /// found the client's queue empty. (A callback can end a poll early.)
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+    fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
     }
     /// The next event, in the order in which they came.
     pub(super) fn take(&self) -> Option<Event> {
@@ -59,6 +68,7 @@ impl ConsumerEvents {
         self.closing.store(true, Ordering::Release);
     }
     fn push(&self, event: Event) {
+        self.hear();
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
     }
 }
@@ -68,9 +78,11 @@ impl ClientContext for ConsumerEvents {
         self.push(Event::Statistics(Box::new(statistics)));
     }
     fn error(&self, error: KafkaError, reason: &str) {
+        self.hear();
         tracing::warn!(%error, reason, "kafka consumer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.hear();
         logs::librdkafka(level, facility, message);
     }
 }
@@ -164,15 +176,20 @@ pub(super) struct ProducerEvents {
     doubts: AtomicBool,
     /// See [`ProducerEvents::is_id_in_doubt`].
     id_in_doubt: AtomicBool,
+    /// The coordinator was asked to take partitions into the transaction, and has not answered.
+    adding: AtomicBool,
+    /// See [`ProducerEvents::is_refused`].
+    refused: AtomicBool,
 }
 
 impl ProducerEvents {
     pub(super) fn new(deliveries: Sender<Delivery>) -> Self {
-        Self { deliveries, doubts: AtomicBool::new(false), id_in_doubt: AtomicBool::new(false) }
+        let [doubts, id_in_doubt, adding, refused] = Default::default();
+        Self { deliveries, doubts, id_in_doubt, adding, refused }
     }
 
-    /// Was the end of a transaction, or the group's part in it, asked for more than once since
-    /// [`ProducerEvents::forget`]? librdkafka repeats a request that a broken connection may have
+    /// Was the end of a transaction, or a partition's or the group's part in it, asked for more than once
+    /// since [`ProducerEvents::forget`]? librdkafka repeats a request that a broken connection may have
     /// delivered, and tells nobody; the first one could then arrive late, and end a *later*
     /// transaction, or begin one that nobody ends. The one place where it says so is a line of its
     /// debug log (context `eos`), written before the call returns.
@@ -182,6 +199,34 @@ impl ProducerEvents {
 
     pub(super) fn forget(&self) {
         self.doubts.store(false, Ordering::Release);
+        self.adding.store(false, Ordering::Release);
+    }
+
+    /// May this user not write a topic that the transaction should write? The transaction fails by
+    /// that, and its writes are told as purged, like those of any other failed one.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// The lines of the requests that take partitions into a transaction. There is never more than one
+    /// of them under way, and an answer is told by a line for each of its partitions; the lack of one is
+    /// not told at all (`rd_kafka_txn_handle_AddPartitionsToTxn`), nor does a connection that breaks under
+    /// a request make an error event. So two requests without an answer in between are one that was sent
+    /// twice.
+    fn hear_of_partitions(&self, facility: &str, message: &str) {
+        if facility != "ADDPARTS" {
+            return;
+        }
+        if message.contains("Registering partitions with transaction") {
+            if self.adding.swap(true, Ordering::AcqRel) {
+                self.doubts.store(true, Ordering::Release);
+            }
+        } else if !message.contains("Not registering partitions: ") {
+            self.adding.store(false, Ordering::Release);
+        }
+        if message.contains("Failed to add partition ") && message.contains("authorization failed") {
+            self.refused.store(true, Ordering::Release);
+        }
     }
 
     /// Did this producer ask for its id more than once, for the same reason? The coordinator gives
@@ -223,6 +268,7 @@ impl ClientContext for ProducerEvents {
         if is_answer_in_doubt(facility, message) {
             self.doubts.store(true, Ordering::Release);
         }
+        self.hear_of_partitions(facility, message);
         if is_id_asked_again(facility, message) {
             self.id_in_doubt.store(true, Ordering::Release);
         }
@@ -246,6 +292,23 @@ impl ProducerContext for ProducerEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn partitions_that_were_added_twice_are_in_doubt_and_a_refusal_is_told() {
+        let asks = "[thrd:main]: a:1/1: Registering partitions with transaction";
+        let taken = "[thrd:main]: out [3] registered with transaction";
+        let not_yet = "[thrd:main]: a:1/1: AddPartitionsToTxn response: partition \"out\": [3]: Broker: Producer attempted to update a transaction while another concurrent operation on the same transaction was ongoing";
+        let not_now = "[thrd:main]: Not registering partitions: coordinator is not available";
+        let denied = "[thrd:main]: a:1/1: Failed to add partition \"out\" [3] to transaction: Broker: Topic authorization failed";
+        let hear = |lines: &[&str]| {
+            let events = ProducerEvents::new(crossbeam_channel::unbounded().0);
+            lines.iter().for_each(|line| events.hear_of_partitions("ADDPARTS", line));
+            (events.has_doubts(), events.is_refused())
+        };
+        assert_eq!(hear(&[asks, taken, asks, not_yet, asks, taken]), (false, false));
+        assert_eq!(hear(&[asks, not_now, asks, taken]), (true, false));
+        assert_eq!(hear(&[asks, denied]), (false, true));
+    }
 
     /// As librdkafka 2.12 writes them.
     #[test]

@@ -66,8 +66,11 @@ impl Worker {
     /// A turn in which nothing is read: polling goes on, for the group's and the commits' sake.
     fn turn_closing(&mut self) -> Result<(), RunError> {
         self.turn()?;
-        if let Some(Err(error)) = self.consumer.poll(WAIT_BUSY) {
-            tracing::debug!(%error, "kafka consumer, while draining");
+        let heard = self.consumer.context().heard();
+        match self.consumer.poll(WAIT_BUSY) {
+            Some(Err(error)) => tracing::debug!(%error, "kafka consumer, while draining"),
+            None if self.consumer.context().heard() != heard => {}
+            _ => self.handover.caught_up(),
         }
         Ok(())
     }
@@ -76,7 +79,13 @@ impl Worker {
     pub(super) fn salvage(&mut self, error: RunError) -> Result<(), RunError> {
         let refused = matches!(error, RunError::Refused(_) | RunError::Replaced);
         if self.transactions.is_some() {
-            self.finish_transaction(SALVAGE_PATIENCE, !refused);
+            // What was refused for good stands in the way of everything after it: once more would fail
+            // once more.
+            let in_vain = matches!(
+                error,
+                RunError::Publish { .. } | RunError::BatchTooLarge { .. } | RunError::Fenced { .. }
+            );
+            self.finish_transaction(SALVAGE_PATIENCE, !refused && !in_vain);
             return Err(error);
         }
         if refused || matches!(error, RunError::DrainDeadline { .. }) {

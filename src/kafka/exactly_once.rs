@@ -38,14 +38,15 @@ use super::start::{self, Places};
 use super::verdict::{Verdict, verdict};
 use super::worker::{RETRY_AFTER, Worker, list};
 use crate::config::settings::{Kafka, Limits};
+use crate::record::Ticket;
 
 /// How long one call may hold up the loop; it is resumed at the next turn.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// librdkafka waits 500 ms before it sends offsets a second time: if it took nearly as long, the
 /// first request may still be on its way, and could put older offsets into a later transaction.
 const SENT_TWICE: Duration = Duration::from_millis(400);
-/// Aborts in a row before the worker gives up: an error that the brokers keep to themselves (a missing
-/// permission shows as nothing but purged writes) would go on for ever.
+/// Aborts in a row before the worker gives up: an error that the brokers keep to themselves, or a
+/// commit that always fails, would go on for ever.
 const MOST_ABORTS: u32 = 60;
 
 /// The worker's transactions.
@@ -136,6 +137,18 @@ impl Transactions {
         matches!(self.phase, Phase::Idle | Phase::Renewing(Renewal::Ask))
     }
 
+    /// # Errors
+    /// Where there were so many that it is no accident.
+    fn check_aborts(&self, code: RDKafkaErrorCode) -> Result<(), RunError> {
+        if self.aborts < MOST_ABORTS {
+            return Ok(());
+        }
+        let detail = format!(
+            "{MOST_ABORTS} transactions in a row were not committed; may this user write all of the pipeline's topics, and are their brokers well?"
+        );
+        Err(RunError::ClientFatal { code, detail })
+    }
+
     fn is_due(&self) -> bool {
         let (records, bytes) = self.retained.sent();
         self.begun.is_some_and(|begun| begun.elapsed() >= self.interval)
@@ -156,6 +169,7 @@ impl Worker {
     fn step(&mut self, t: &mut Transactions) -> Result<(), RunError> {
         self.publisher.poll();
         self.take_reports(t)?;
+        self.forget_others(t);
         match t.phase {
             Phase::Idle => self.begin(t),
             Phase::Open => {
@@ -208,6 +222,16 @@ impl Worker {
         t.places.retain(|(topic, ..)| ours(topic));
     }
 
+    /// While a transaction is given up, which can take long, partitions come and go: what those that are
+    /// gone have left here is in nobody's budget.
+    fn forget_others(&self, t: &mut Transactions) {
+        let given_up = matches!(t.phase, Phase::Aborting(_) | Phase::Renewing(_));
+        if given_up && t.changes != self.assignment.changes() {
+            t.changes = self.assignment.changes();
+            t.retained.forget(|ticket| self.assignment.holds(ticket));
+        }
+    }
+
     /// Is everything in the open transaction of partitions that are ours? Else it is aborted: their
     /// next owner writes it.
     fn is_all_ours(&self, t: &mut Transactions) -> bool {
@@ -236,15 +260,24 @@ impl Worker {
                 Err(code) => {
                     tracing::warn!(%code, "a write was not taken into the transaction");
                     t.phase = Phase::Aborting(Instant::now());
-                    if let Refusal::ForGood(error) = self.publisher.refusal(write, code) {
-                        return Err(error);
+                    match self.publisher.refusal(write, code) {
+                        Refusal::ForGood(error) => return Err(error),
+                        Refusal::TooLarge => {
+                            let ticket = write.ticket;
+                            self.make_smaller(t, ticket)?;
+                        }
+                        Refusal::ForNow => t.aborts += 1,
                     }
-                    t.aborts += 1;
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    fn make_smaller(&mut self, t: &mut Transactions, ticket: Ticket) -> Result<(), RunError> {
+        let (publisher, surge) = (&self.publisher, self.surge.as_mut());
+        t.retained.replace(ticket, |write| publisher.smaller(write, surge))
     }
 
     /// What became of single writes. One that failed fails its transaction.
@@ -261,9 +294,7 @@ impl Worker {
                 Refusal::TooLarge => {
                     let ticket = write.ticket;
                     drop(write);
-                    let publisher = &self.publisher;
-                    let surge = self.surge.as_mut();
-                    t.retained.replace(ticket, |write| publisher.smaller(write, surge))?;
+                    self.make_smaller(t, ticket)?;
                 }
                 Refusal::ForNow if running => {
                     tracing::warn!(%code, "a write failed; its transaction is aborted and written again");
@@ -372,7 +403,9 @@ impl Worker {
                     tracing::warn!(%error, "it is not known whether a transaction was committed; asking the group");
                     self.metrics.commit(false);
                     t.phase = Phase::Renewing(Renewal::Make);
-                    Ok(())
+                    // Taken back where the group has it after all.
+                    t.aborts += 1;
+                    t.check_aborts(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
                 }
             },
         }
@@ -388,12 +421,10 @@ impl Worker {
                 // would get the same sequence numbers, and the leader would take them for repetitions
                 // of aborted ones: confirmed, and lost. A new epoch begins its sequences anew.
                 t.phase = Phase::Renewing(Renewal::Make);
-                if t.aborts >= MOST_ABORTS {
-                    let detail = format!(
-                        "{MOST_ABORTS} transactions in a row were aborted; may this user write all of the pipeline's topics, and are their brokers well?"
-                    );
-                    return Err(RunError::ClientFatal { code: RDKafkaErrorCode::PurgeQueue, detail });
+                if let Some(code) = self.publisher.is_refused() {
+                    return Err(RunError::Refused(code));
                 }
+                t.check_aborts(RDKafkaErrorCode::PurgeQueue)?;
                 tracing::info!("a transaction was aborted; what is still ours is written again");
                 self.metrics.transaction("aborted");
                 Ok(())

@@ -13,6 +13,8 @@ pub(super) struct Handover {
     /// Assigned, not begun yet: the cluster has not told where.
     beginning: Option<Named>,
     giving_up: Option<Revocation>,
+    /// See [`Handover::unassigned`].
+    unasked: bool,
 }
 
 /// Partitions that we are about to give up.
@@ -45,6 +47,25 @@ impl Handover {
         self.forget_beginning(&partitions);
         partitions.extend(self.giving_up.take().into_iter().flat_map(|r| r.partitions));
         partitions
+    }
+
+    /// The client's assignment was changed, and not for an answer. librdkafka takes *any* such change for
+    /// the answer to a revocation that it has in its queue for us (`rd_kafka_cgrp_incremental_unassign`
+    /// looks at its own state, not at which partitions): the group has gone on then, and what we have
+    /// not been told yet that we should give up may have a new owner.
+    pub(super) fn unassigned(&mut self) {
+        self.unasked = true;
+    }
+
+    /// Everything that was in the client's queue was heard, and there was no revocation.
+    pub(super) fn caught_up(&mut self) {
+        self.unasked = false;
+    }
+
+    /// May a revocation that comes now be answered already? Then it is a loss; and until that is
+    /// known nothing is committed.
+    pub(super) fn is_answered_unheard(&self) -> bool {
+        self.unasked
     }
 
     fn forget_beginning(&mut self, partitions: &Named) {
@@ -126,6 +147,16 @@ mod tests {
         assert_eq!(handover.to_begin(), Some(&named(&[4])), "it came meanwhile");
         handover.begun(&named(&[4]));
         assert!(!handover.is_pending());
+    }
+
+    #[test]
+    fn a_change_that_was_not_asked_for_is_in_doubt_until_the_queue_was_heard() {
+        let mut handover = Handover::default();
+        handover.unassigned();
+        handover.lost(named(&[1]));
+        assert!(handover.is_answered_unheard(), "there may be another one behind it");
+        handover.caught_up();
+        assert!(!handover.is_answered_unheard());
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Brokers {
 #[derive(Debug)]
 enum Event {
     Assign(Named),
-    Revoke(Named),
+    /// And whether the client counts it as answered already.
+    Revoke(Named, bool),
     Lost(Named),
 }
 
@@ -163,6 +164,8 @@ struct Worker {
     phase: Phase,
     producer: u32,
     assignments: u64,
+    /// What the group has, as far as it knows.
+    known: BTreeMap<u32, i64>,
 }
 
 fn named(partition: u32) -> (String, i32) {
@@ -193,6 +196,36 @@ impl Worker {
             phase: Phase::Idle,
             producer: brokers.init(id),
             assignments: 0,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// `false` also while it is not known yet.
+    fn is_certain(&self, certain: bool) -> bool {
+        certain && !self.handover.is_answered_unheard()
+    }
+
+    /// Takes partitions up anew (a gap, a stall). A revocation that the client has in its queue counts
+    /// as answered by that, and the group goes on.
+    fn begin_again(&mut self, brokers: &mut Brokers) {
+        if self.handover.giving_up().is_some() {
+            return;
+        }
+        self.handover.unassigned();
+        self.answer_unheard(brokers);
+    }
+
+    fn answer_unheard(&mut self, brokers: &mut Brokers) {
+        for event in &mut self.events {
+            let Event::Revoke(partitions, answered) = event else { continue };
+            if std::mem::replace(answered, true) {
+                continue;
+            }
+            for partition in numbers(partitions) {
+                if self.member.is_some() && brokers.owners.get(&partition) == self.member.as_ref() {
+                    brokers.owners.remove(&partition);
+                }
+            }
         }
     }
 
@@ -204,23 +237,28 @@ impl Worker {
     fn check_membership(&mut self, brokers: &mut Brokers) -> bool {
         let Some(now) = self.member else { return false };
         if self.assigned_as == Some(now) {
-            return true;
+            return self.is_certain(true);
         }
         self.assigned_as = Some(now);
         let unaware: Named = self.ledgers.keys().map(|id| named(id.0)).collect();
         if unaware.is_empty() {
-            return true;
+            return self.is_certain(true);
         }
         self.lose(unaware.clone(), brokers);
+        self.handover.unassigned();
+        self.answer_unheard(brokers);
         self.handover.assigned(unaware);
         false
     }
 
     fn heed(&mut self, brokers: &mut Brokers) {
         match self.events.pop_front() {
-            None => {}
+            None => self.handover.caught_up(),
             Some(Event::Assign(partitions)) => self.handover.assigned(partitions),
-            Some(Event::Revoke(partitions)) => {
+            Some(Event::Revoke(partitions, _)) if self.handover.is_answered_unheard() => {
+                self.lose(partitions, brokers);
+            }
+            Some(Event::Revoke(partitions, _)) => {
                 self.check_membership(brokers);
                 self.closing.extend(numbers(&partitions));
                 self.handover.revoked(partitions, Instant::now());
@@ -268,6 +306,7 @@ impl Worker {
             let id = PartitionId(partition);
             self.ledgers.insert(id, Ledger::new(id, Epoch(self.assignments)));
             self.positions.insert(partition, position);
+            self.known.insert(partition, position);
         }
         self.handover.begun(&partitions);
     }
@@ -367,7 +406,8 @@ impl Worker {
                 let held = self.retained.partitions().into_iter().filter(|id| self.ledgers.contains_key(id));
                 let told: Option<BTreeMap<_, _>> =
                     held.map(|id| Some((id, NextOffset::new(brokers.stable(id.0)?)))).collect();
-                let Some(committed) = told else { return };
+                let Some(mut committed) = told else { return };
+                committed.retain(|id, next| self.known.get(&id.0) != Some(&next.raw()));
                 let done = self.retained.reconcile(self.holds(), &committed);
                 self.deliver(&done);
                 self.phase = Phase::Idle;
@@ -397,6 +437,7 @@ impl Worker {
         for write in done {
             if let Some(ledger) = self.ledgers.get_mut(&write.ticket.partition) {
                 let _ = ledger.deliver(write.ticket);
+                self.known.extend(ledger.committable().map(|next| (write.ticket.partition.0, next.raw())));
             }
         }
     }
@@ -439,6 +480,7 @@ enum Step {
     /// Gives up what it is asked for; in time, or at the deadline.
     GiveUp(usize, bool),
     Begin(usize),
+    BeginAgain(usize),
     Admit(usize, u32),
     Settle(usize, usize),
     Transact(usize, usize, Answer),
@@ -505,6 +547,7 @@ impl World {
             | Step::Heed(w)
             | Step::GiveUp(w, _)
             | Step::Begin(w)
+            | Step::BeginAgain(w)
             | Step::Admit(w, _)
             | Step::Settle(w, _)
             | Step::Transact(w, ..) => {
@@ -514,6 +557,7 @@ impl World {
                     Step::Heed(_) => worker.heed(brokers),
                     Step::GiveUp(_, in_time) => worker.advance_revocation(in_time, brokers),
                     Step::Begin(_) => worker.begin_assigned(brokers),
+                    Step::BeginAgain(_) => worker.begin_again(brokers),
                     Step::Admit(_, p) => worker.admit(p, self.records),
                     Step::Settle(_, n) => worker.settle(n),
                     Step::Transact(_, most, answer) => worker.transact(most, answer, brokers),
@@ -540,7 +584,7 @@ impl World {
                 if !owner.client.remove(&p) {
                     return;
                 }
-                owner.events.push_back(Event::Revoke([named(p)].into()));
+                owner.events.push_back(Event::Revoke([named(p)].into(), false));
             }
             Some(_) => {}
         }
@@ -577,7 +621,7 @@ impl World {
             worker.client.insert(p);
         }
         if !others.is_empty() {
-            worker.events.push_back(Event::Revoke(others.into_iter().map(named).collect()));
+            worker.events.push_back(Event::Revoke(others.into_iter().map(named).collect(), false));
         }
     }
 
@@ -637,6 +681,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => w.clone().prop_map(Step::Heed),
         4 => (w.clone(), prop::bool::weighted(0.8)).prop_map(|(w, in_time)| Step::GiveUp(w, in_time)),
         8 => w.clone().prop_map(Step::Begin),
+        2 => w.clone().prop_map(Step::BeginAgain),
         20 => (w.clone(), p).prop_map(|(w, p)| Step::Admit(w, p)),
         20 => (w.clone(), 0usize..8).prop_map(|(w, n)| Step::Settle(w, n)),
         30 => (w, 1usize..6, answer).prop_map(|(w, most, answer)| Step::Transact(w, most, answer)),
@@ -644,7 +689,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(10_000)))]
 
     #[test]
     fn the_committed_log_is_the_input_once_and_in_order(

@@ -167,6 +167,12 @@ impl Publisher {
         self.producer.context().is_id_in_doubt()
     }
 
+    /// See [`ProducerEvents::is_refused`].
+    pub(super) fn is_refused(&self) -> Option<RDKafkaErrorCode> {
+        self.poll();
+        self.producer.context().is_refused().then_some(RDKafkaErrorCode::TopicAuthorizationFailed)
+    }
+
     pub(super) fn forget_doubts(&self) {
         self.producer.context().forget();
     }

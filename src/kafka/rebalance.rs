@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 
+use super::commit;
 use super::context::{give_up, take};
 use super::error::{RunError, consumer_fate};
 use super::handover::{Named, Revocation};
@@ -49,9 +50,17 @@ impl Worker {
             t.places = places;
             return Ok(());
         }
+        // Without waiting (librdkafka would wait for a coordinator without bound): it is asked again
+        // anyway what the group has.
+        if self.commit_under_way {
+            return Ok(());
+        }
         let list = list(places.iter().map(|(topic, partition, at)| (topic.as_str(), *partition, Some(*at))))?;
-        match self.consumer.commit(&list, CommitMode::Sync) {
-            Ok(()) => Ok(()),
+        match commit::send(&self.consumer, &list) {
+            Ok(()) => {
+                self.commit_under_way = true;
+                Ok(())
+            }
             Err(error) => self.not_now(error),
         }
     }
@@ -87,19 +96,21 @@ impl Worker {
 
     /// Are we the member to whom our partitions were assigned? Where we have become another one
     /// without being told that anything was lost (see [`member`]), they are begun anew, at what is
-    /// committed now. `false`: nothing that was released until now may be committed (any more).
+    /// committed now. `false`: nothing that was released until now may be committed (any more), or it
+    /// is not known yet whether it may.
     pub(super) fn check_membership(&mut self) -> Result<bool, RunError> {
         let Some(now) = member::id(&self.consumer) else { return Ok(false) };
         if self.member.as_ref() == Some(&now) {
-            return Ok(true);
+            return Ok(!self.handover.is_answered_unheard());
         }
         let unaware = self.assignment.names();
         self.member = Some(now);
         if unaware.is_empty() {
-            return Ok(true);
+            return Ok(!self.handover.is_answered_unheard());
         }
         tracing::warn!("the group has given us a new name: our place in it was lost");
         self.lose(unaware.clone())?;
+        self.handover.unassigned();
         // For the group, and for the client, they are ours.
         self.handover.assigned(unaware);
         Ok(false)
@@ -181,25 +192,33 @@ impl Worker {
     /// librdkafka says that some offset is gone, not which, and stops reading that partition.
     /// `input.on_gap` decides what then. Tried again at every turn until the cluster answers.
     pub(super) fn close_gaps(&mut self) -> Result<(), RunError> {
-        if Instant::now() < self.ask_again_at || !std::mem::take(&mut self.gap_reported) {
+        // Not while partitions are being given up: the client would take it for our answer.
+        let busy = self.draining || self.handover.giving_up().is_some();
+        if busy || Instant::now() < self.ask_again_at || !std::mem::take(&mut self.gap_reported) {
             return Ok(());
         }
-        let mut positions = Vec::new();
-        let mut unanswered = None;
-        for owned in self.assignment.iter() {
-            let (topic, partition) = (owned.topic.clone(), owned.partition);
-            match start::gap(&self.consumer, &topic, partition, owned.position) {
-                Ok(None) => positions.push((topic, partition, owned.position)),
-                Ok(Some(gap)) => {
-                    let position = self.past_gap(&topic, partition, &gap)?;
-                    positions.push((topic, partition, position));
-                }
-                Err(error) => unanswered = Some(error),
+        let looked: Result<Vec<_>, KafkaError> = self
+            .assignment
+            .iter()
+            .filter(|owned| !owned.closing)
+            .map(|owned| {
+                let (topic, partition) = (owned.topic.clone(), owned.partition);
+                let gap = start::gap(&self.consumer, &topic, partition, owned.position)?;
+                Ok((topic, partition, owned.position, gap))
+            })
+            // One question unanswered is enough: each may wait for its whole time.
+            .collect();
+        let looked = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.gap_reported = true;
+                return self.not_now(error);
             }
-        }
-        if let Some(error) = unanswered {
-            self.gap_reported = true;
-            return self.not_now(error);
+        };
+        let mut positions = Vec::new();
+        for (topic, partition, position, gap) in looked {
+            let position = gap.map_or(Ok(position), |gap| self.past_gap(&topic, partition, &gap))?;
+            positions.push((topic, partition, position));
         }
         // All of them, those without a gap too: which one was reported is not told, it no longer
         // reads by itself, and its gap may have been a leader that was behind for a moment.
@@ -221,6 +240,7 @@ impl Worker {
         // Those too that are not paused as far as we know: the client's own flag outlives an
         // assignment. What is read twice by that is told by its offset.
         self.resume(&all)?;
+        self.handover.unassigned();
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
                 let list = list(positions.iter().map(|(t, p, at)| (t.as_ref(), *p, Some(*at))))?;

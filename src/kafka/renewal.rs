@@ -146,7 +146,8 @@ impl Worker {
     }
 
     /// What the group has of the partitions that are retained. A transaction that is still open for
-    /// them is waited for (`isolation.level` makes librdkafka ask for stable offsets).
+    /// them is waited for (`isolation.level` makes librdkafka ask for stable offsets). Those where it has
+    /// what it had before are left out: nothing of ours was committed there since.
     fn committed(&self, t: &Transactions) -> KafkaResult<BTreeMap<PartitionId, NextOffset>> {
         let ids = self.assignment.names_of(t.retained.partitions());
         let mut partitions = TopicPartitionList::new();
@@ -162,7 +163,10 @@ impl Worker {
             let Some(element) = told.find_partition(topic, *partition) else { continue };
             element.error()?;
             if let KafkaOffset::Offset(offset) = element.offset() {
-                committed.insert(*id, NextOffset::new(offset));
+                let next = NextOffset::new(offset);
+                if self.assignment.has_news(*id, next) {
+                    committed.insert(*id, next);
+                }
             }
         }
         Ok(committed)

@@ -94,19 +94,46 @@ impl<W: Write> Retained<W> {
         self.writes.retain(|write| ours(write.ticket()));
     }
 
-    /// The outcome of the transaction was not known, and the group says now what it has: gives what
-    /// was committed after all; the rest is to be written again, but for what is not ours any more.
+    /// The transaction will never be committed: forgets what is not ours any more, be it in there or not.
+    pub(super) fn forget(&mut self, ours: impl Fn(Ticket) -> bool) {
+        let (before, mut place) = (std::mem::take(&mut self.sent), 0..);
+        self.sent_bytes = 0;
+        self.writes.retain(|write| {
+            let (in_it, stays) = (place.next().is_some_and(|i| i < before), ours(write.ticket()));
+            if in_it && stays {
+                self.sent += 1;
+                self.sent_bytes += write.size();
+            }
+            stays
+        });
+    }
+
+    /// The outcome of the transaction was not known, and the group says now what it has, where that is
+    /// news: gives what was committed after all; the rest is to be written again, but for what is not
+    /// ours any more.
+    ///
+    /// The transaction would have set each of its partitions to one certain place
+    /// ([`Retained::offsets`]). Only if the group is at that very place it did: a partition's position
+    /// can go back (`on_gap: earliest` in a topic that was made anew), and then offsets below the
+    /// group's are not done at all.
     pub(super) fn reconcile(
         &mut self,
         ours: impl Fn(Ticket) -> bool,
         committed: &BTreeMap<PartitionId, NextOffset>,
     ) -> Vec<W> {
-        self.aborted(ours);
+        let (places, sent) = (self.offsets(), std::mem::take(&mut self.sent));
+        self.sent_bytes = 0;
+        let came_true = |id| places.get(&id).is_some_and(|place| committed.get(&id) == Some(place));
         let (mut done, mut left) = (Vec::new(), VecDeque::with_capacity(self.writes.len()));
-        for write in self.writes.drain(..) {
-            match committed.get(&write.ticket().partition) {
-                Some(next) if write.offset().next() <= *next => done.push(write),
-                _ => left.push_back(write),
+        for (at, write) in self.writes.drain(..).enumerate() {
+            let ticket = write.ticket();
+            if !ours(ticket) {
+                continue;
+            }
+            if at < sent && came_true(ticket.partition) {
+                done.push(write);
+            } else {
+                left.push_back(write);
             }
         }
         self.writes = left;

@@ -14,6 +14,8 @@ use crate::record::NextOffset;
 
 /// A partition of which nothing came for so long is looked at, and again after as long.
 const QUIET: Duration = Duration::from_secs(10);
+/// Taken up anew without success: twice as long each time, up to this.
+const MOST_QUIET: Duration = Duration::from_secs(640);
 /// Partitions looked at in one turn: each costs a question to its leader.
 const AT_ONCE: usize = 4;
 /// For the leader's answer. No answer is no stall: the leader is away. It is asked through the
@@ -28,6 +30,8 @@ pub(super) struct Watch {
     quiet_since: Instant,
     /// It was behind and quiet at the last look, at this position.
     suspected: Option<NextOffset>,
+    /// How long it must be quiet: taking it up anew must have the time to help.
+    patience: Duration,
 }
 
 /// What a look at a quiet partition says.
@@ -43,7 +47,7 @@ enum Finding {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { quiet_since: now, suspected: None }
+        Self { quiet_since: now, suspected: None, patience: QUIET }
     }
 
     /// A record came.
@@ -52,11 +56,11 @@ impl Watch {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.quiet_since) >= QUIET
+        now.saturating_duration_since(self.quiet_since) >= self.patience
     }
 
     /// `position`: the next record that we want. `fetched`: up to where the client has read the log,
-    /// what is no record (transaction markers, aborted records) included. `end`: the end of what is
+    /// what is no record (transaction markers, aborted records) included, if it has given us all of it. `end`: the end of what is
     /// committed there.
     fn look(
         &mut self,
@@ -71,7 +75,11 @@ impl Watch {
         let before = std::mem::replace(&mut self.suspected, behind.then_some(position));
         match (behind, before) {
             (false, _) => Finding::AtTheEnd,
-            (true, Some(then)) if then == position => Finding::Stalled,
+            (true, Some(then)) if then == position => {
+                self.suspected = None;
+                self.patience = (self.patience * 2).min(MOST_QUIET);
+                Finding::Stalled
+            }
             (true, _) => Finding::Suspect,
         }
     }
@@ -137,7 +145,24 @@ mod tests {
         assert_eq!(watch.look(now, at(8), Some(8), Some(9)), Finding::Suspect, "it has moved");
         assert_eq!(watch.look(now, at(8), Some(8), Some(12)), Finding::Stalled);
         watch.moved(now);
-        assert_eq!(watch.look(now, at(8), Some(8), Some(12)), Finding::Suspect);
+        assert_eq!(watch.look(now, at(8), None, Some(12)), Finding::Suspect, "fetched, and not given to us");
         assert!(!watch.is_due(now + QUIET / 2), "each look is one");
+    }
+
+    #[test]
+    fn what_did_not_help_is_tried_again_later_each_time() {
+        let mut now = Instant::now();
+        let mut watch = Watch::new(now);
+        for healed in 0..8 {
+            let quiet = (QUIET * 2_u32.pow(healed)).min(MOST_QUIET);
+            for finding in [Finding::Suspect, Finding::Stalled] {
+                assert!(!watch.is_due(now + quiet - Duration::from_millis(1)));
+                now += quiet;
+                assert!(watch.is_due(now));
+                assert_eq!(watch.look(now, NextOffset::new(7), Some(7), Some(9)), finding);
+            }
+        }
+        watch.moved(now);
+        assert!(watch.is_due(now + QUIET), "a record came");
     }
 }

@@ -207,6 +207,7 @@ impl Worker {
     fn heed(&mut self, event: Event) -> Result<(), RunError> {
         match event {
             Event::Assign(partitions) => self.handover.assigned(partitions),
+            Event::Revoke(partitions) if self.handover.is_answered_unheard() => self.lose(partitions)?,
             Event::Revoke(partitions) => self.revoke(partitions)?,
             Event::Lost(partitions) => self.lose(partitions)?,
             Event::Committed(result) => self.on_committed(result)?,
@@ -215,7 +216,8 @@ impl Worker {
                     for (partition, figures) in &figures.partitions {
                         if let Some(owned) = self.assignment.get_mut(topic, *partition) {
                             owned.end = Some(figures.ls_offset).filter(|end| *end >= 0);
-                            owned.fetched = Some(figures.next_offset);
+                            // With records between the two it is the client that reads, not we.
+                            owned.fetched = (figures.fetchq_cnt == 0).then_some(figures.next_offset);
                         }
                     }
                 }
@@ -227,11 +229,14 @@ impl Worker {
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
         while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            self.inside -= 1;
             let ready = Ready { outcome, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
-                Ok(()) => {}
-                Err(TicketError::Stale) => self.metrics.stale(),
+                Ok(()) => self.inside = self.inside.saturating_sub(1),
+                Err(TicketError::Stale) => {
+                    self.inside = self.inside.saturating_sub(1);
+                    self.metrics.stale();
+                }
+                // It was counted when it came first.
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
@@ -304,14 +309,23 @@ impl Worker {
             _ => WAIT_BUSY,
         };
         for _ in 0..READ_AT_ONCE {
+            let heard = self.consumer.context().heard();
             let (record, ticket) = match self.consumer.poll(wait) {
-                None => break,
+                None => {
+                    if self.consumer.context().heard() == heard {
+                        self.handover.caught_up();
+                    }
+                    break;
+                }
                 Some(Err(error)) => {
                     self.on_consumer_error(error)?;
                     break;
                 }
                 Some(Ok(message)) => {
                     use rdkafka::Message;
+                    // A revocation makes the client drop all records that it has fetched: this one was
+                    // fetched since, and stands behind it.
+                    self.handover.caught_up();
                     let (topic, partition) = (message.topic(), message.partition());
                     // Not ours (any more): whoever owns it reads it.
                     let Some(name) = self.assignment.topic_name(topic) else { continue };

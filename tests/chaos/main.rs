@@ -12,6 +12,7 @@
 //! | `scenario` | topics, stream, observer, judgement and report of one scenario |
 //! | `crew` | workers that come and go under names that stay |
 //! | `proxy` | the proxy itself does what it is told |
+//! | `watchdog` | a partition that is not read is noticed and taken up anew |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
@@ -31,4 +32,5 @@ mod report;
 mod requests;
 mod scenario;
 mod transactions;
+mod watchdog;
 mod workers;

@@ -74,7 +74,8 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "20")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("heartbeat.interval.ms", heartbeat_interval(kafka).as_millis().to_string());
+        .set("heartbeat.interval.ms", heartbeat_interval(kafka).as_millis().to_string())
+        .set("max.poll.interval.ms", poll_interval(kafka).as_millis().to_string());
     pass_through(&mut config, kafka, PRODUCER_ONLY);
     config
         .set("group.id", &kafka.group_id)
@@ -88,6 +89,12 @@ pub fn consumer_config(kafka: &Kafka) -> ClientConfig {
         config.set("group.instance.id", instance);
     }
     config
+}
+
+/// The loop polls all the time, so this is not about us: librdkafka waits as long for the answer to a
+/// JoinGroup. One that was lost would keep a worker out of its group for the default of five minutes.
+fn poll_interval(kafka: &Kafka) -> Duration {
+    (kafka.session_timeout * 2).max(Duration::from_secs(60))
 }
 
 /// A late heartbeat or two must not cost the assignment, however short the session.

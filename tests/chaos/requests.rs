@@ -47,6 +47,8 @@ fn s17_every_fault_for_every_request() {
     let faults: &[Fault] = if is_full() { &full } else { &short };
     let apis: Vec<Api> = TRANSACTIONS.into_iter().chain(OTHERS).collect();
     let mut crew = s.crew();
+    // So long is waited for the answer to a JoinGroup.
+    crew.set("kafka.librdkafka", serde_json::json!({ "max.poll.interval.ms": 15_000 }));
     crew.start_all(0..2);
     for (api, fault) in apis.iter().flat_map(|api| faults.iter().map(move |fault| (*api, *fault))) {
         let name = crew.name(0);

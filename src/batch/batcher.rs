@@ -47,11 +47,20 @@ impl Batcher {
             Line { pending: Pending::new(self.limits), held_back: HeldBack::default(), cache: self.cache };
         let mut slot: Option<Slot> = None;
         let mut open = true;
+        // Readings that had come when the session was free, and were not taken yet.
+        let mut waiting = 0;
         while open || !line.pending.is_empty() {
             let now = Instant::now();
+            if slot.is_none() {
+                slot = self.slots.try_recv().ok();
+                waiting = self.readings.len();
+            }
             // At the end of the stream nothing more comes that would be worth waiting for.
             let due = line.pending.is_due(now) || (!open && !line.pending.is_empty());
-            let kept = if due && let Some(free) = slot.take() {
+            // What has come takes part in the choice. But texts that the cache answers may come and come,
+            // and a session does not wait for the end of them.
+            let ready = due && (waiting == 0 || line.pending.len() >= self.capacity);
+            let kept = if ready && let Some(free) = slot.take() {
                 let batch = line.pending.take();
                 let next = line.held_back.next_of(&batch);
                 // A session that hung up is out of order; its error is on its way elsewhere.
@@ -65,17 +74,18 @@ impl Batcher {
                     biased;
                     reading = self.readings.recv(), if open && line.pending.len() < self.capacity => match reading {
                         Some(reading) => {
+                            waiting = waiting.saturating_sub(1);
                             let parts = line.held_back.split(reading, self.limits.max_tokens);
                             line.join(parts)
                         }
                         None => {
-                            open = false;
+                            (open, waiting) = (false, 0);
                             Vec::new()
                         }
                     },
                     free = self.slots.recv(), if slot.is_none() => match free {
                         Some(free) => {
-                            slot = Some(free);
+                            (slot, waiting) = (Some(free), self.readings.len());
                             Vec::new()
                         }
                         None => return,
@@ -134,8 +144,9 @@ mod tests {
     use opentelemetry::trace::SpanContext;
 
     use super::*;
-    use crate::model::Layout;
+    use crate::model::{Layout, Output, Receipt};
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
+    use crate::telemetry::Metrics;
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
     fn text(length: usize) -> Tracked<Reading> {
@@ -169,6 +180,36 @@ mod tests {
         let cache = Cache::off();
         tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100 }.run());
         (readings_in, slots_in)
+    }
+
+    /// However many texts come that the cache answers: a session gets the one that it does not.
+    #[tokio::test]
+    async fn texts_that_are_known_do_not_keep_a_session_from_others() {
+        let receipt = Receipt {
+            model: String::new(),
+            digest: "sha256:ab".to_owned(),
+            precision: String::new(),
+            provider: "cpu",
+            batch_invariant: true,
+        };
+        let cache = Cache::new(1 << 20, &receipt, &Metrics::default());
+        let Claim::Run(known) = cache.claim(HeldBack::default().split(text(5), 100).remove(0)) else {
+            panic!("nothing is known yet")
+        };
+        cache.answered(vec![known], vec![Ok(Output { logits: vec![1.0] })]);
+
+        // More than the task takes in one turn (tokio has it yield after 128), so that it is never empty.
+        let (readings_in, readings) = mpsc::channel(1_000);
+        let (slots, slots_out) = mpsc::channel(4);
+        let (answered, mut kept) = mpsc::channel(100);
+        readings_in.send(text(7)).await.unwrap();
+        tokio::spawn(async move { while readings_in.send(text(5)).await.is_ok() {} });
+        tokio::spawn(async move { while kept.recv().await.is_some() {} });
+        let limits = Limits { max_tokens: 100, max_size: 4, max_age: Duration::ZERO, layout: Layout::Padded };
+        tokio::task::yield_now().await;
+        let batcher = Batcher { readings, slots: slots_out, cache, answered, limits, capacity: 100 };
+        tokio::spawn(batcher.run());
+        assert_eq!(batch(&slots).await, [7]);
     }
 
     async fn batch(slots: &mpsc::Sender<Slot>) -> Vec<usize> {

@@ -100,7 +100,7 @@ struct Diary {
 impl Infer for Diary {
     fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<ModelOutput>, InferError> {
         // So that equal ones find each other in the model.
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::yield_now();
         if batch.iter().any(|tokens| tokens.ids.contains(&self.poison)) {
             return Err(InferError::Run("Gather: out of bounds".to_owned()));
         }
@@ -128,7 +128,7 @@ fn written_down(settings: &Settings, input: &str) -> (Vec<String>, Vec<Value>, V
 #[test]
 fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
     let mut input = String::new();
-    for n in 0_usize..2000 {
+    for n in 0_usize..1000 {
         input += &match n % 50 {
             7 => format!("{{\"n\":{n},\"t\":\"bad again\"}}\n"),
             // Long ones, in windows, some of which other long ones have, too.
@@ -143,7 +143,7 @@ fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
     let (with_cache, letters, asked) = written_down(&settings, &input);
     settings.cache.max_bytes = 0;
     let (without, letters_without, asked_without) = written_down(&settings, &input);
-    assert_eq!((with_cache.len(), letters.len()), (1960, 40));
+    assert_eq!((with_cache.len(), letters.len()), (980, 20));
     assert_eq!(with_cache, without, "what is written does not depend on it");
     let reasons = |letters: &[Value]| {
         letters.iter().map(|l| (l["line"].clone(), l["reason"].clone())).collect::<Vec<_>>()
@@ -152,7 +152,7 @@ fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
     // The canary is asked for as often as poison is found.
     let texts = |asked: &[Vec<u32>]| asked.iter().filter(|ids| ids.len() > 3).cloned().collect::<Vec<_>>();
     let (once, every) = (texts(&asked), texts(&asked_without));
-    assert!(every.len() > 1800, "{}", every.len());
+    assert!(every.len() > 900, "{}", every.len());
     let mut distinct = every;
     distinct.dedup();
     assert_eq!(once, distinct, "each sequence once");

@@ -53,7 +53,7 @@ impl Cache {
         if max_bytes > 0 && !receipt.batch_invariant {
             tracing::warn!(
                 model = receipt.model,
-                "the cache is off: this package's results depend on what a text is batched with",
+                "the cache is off: this package's results on this provider may depend on what a text is batched with",
             );
         }
         let on = max_bytes > 0 && receipt.batch_invariant;

@@ -9,7 +9,7 @@ use super::evaluate::{cores, dataset};
 use super::progress::Bar;
 use super::{Exit, fail, print};
 use crate::compile::{self, BuildError, Built, Plan, Precision, Progress, Target, Texts};
-use crate::demo;
+use crate::{demo, evaluate};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,7 +26,8 @@ pub(super) struct Arguments {
     /// What is computed in [default: fp32, for CUDA and TensorRT fp16].
     #[arg(long, value_enum)]
     precision: Option<PrecisionArgument>,
-    /// Round the weights to fp16 and store them so, in half the space [default: as the checkpoint].
+    /// Round the weights to fp16; for the CPU the embeddings' tables are then stored so, else all of them
+    /// [default: as the checkpoint].
     #[arg(long, value_enum)]
     weights: Option<WeightsArgument>,
     /// Real texts, one a line: int8 takes its scales from them, and graphs are compared on them.
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
     dataset: Option<String>,
     /// Points of accuracy that may be lost against fp32; more, and no package is written
     /// [default: 0.5].
-    #[arg(long, value_name = "POINTS", requires = "evaluate")]
+    #[arg(long, value_name = "POINTS", requires = "evaluate", value_parser = points)]
     max_accuracy_loss: Option<f64>,
     /// The package's name in results [default: the folder's].
     #[arg(long)]
@@ -79,6 +80,14 @@ enum WeightsArgument {
 }
 
 const MAX_ACCURACY_LOSS: f64 = 0.5;
+
+/// A bar that is NaN or infinite is none. One below zero calls for a gain.
+fn points(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(points) if points.is_finite() => Ok(points),
+        _ => Err("points are a number, such as 0.5".to_owned()),
+    }
+}
 
 pub(super) fn run(arguments: Arguments) -> Exit {
     start(arguments).unwrap_or_else(|exit| exit)
@@ -126,13 +135,11 @@ fn start(arguments: Arguments) -> Result<Exit, Exit> {
 /// What graphs are compared on: all texts that were given, else those of the demo, which are ours; and
 /// those for the calibration.
 fn texts(arguments: &Arguments) -> Result<(Texts, Option<Texts>), Exit> {
-    let plain = |file: &PathBuf| Ok(Texts { from: dataset(file), texts: lines(file)? });
-    let labelled = |file: &PathBuf| {
-        // As they stand; the labels are read when the package's are known.
-        let text = |line: String| line.rsplit_once('\t').map(|(text, _)| text.trim().to_owned());
-        let texts = lines(file)?.into_iter().skip(1).filter_map(text).collect();
-        Ok(Texts { from: dataset(file), texts })
+    let plain = |file: &PathBuf| {
+        Ok(Texts { from: dataset(file), texts: content(file)?.lines().map(str::to_owned).collect() })
     };
+    let labelled =
+        |file: &PathBuf| Ok(Texts { from: dataset(file), texts: evaluate::texts(&content(file)?) });
     let calibrate = arguments.calibrate.as_ref().map(plain).transpose()?;
     let evaluate = arguments.evaluate.as_ref().map(labelled).transpose()?;
     let compared = match (calibrate.clone(), evaluate) {
@@ -149,10 +156,9 @@ fn texts(arguments: &Arguments) -> Result<(Texts, Option<Texts>), Exit> {
     Ok((compared, calibrate))
 }
 
-fn lines(file: &Path) -> Result<Vec<String>, Exit> {
-    let text = fs::read_to_string(file)
-        .map_err(|source| fail(&BuildError::File { file: file.to_owned(), source }, Exit::Usage))?;
-    Ok(text.lines().map(str::to_owned).collect())
+fn content(file: &Path) -> Result<String, Exit> {
+    fs::read_to_string(file)
+        .map_err(|source| fail(&BuildError::File { file: file.to_owned(), source }, Exit::Usage))
 }
 
 fn exit(error: &BuildError) -> Exit {

@@ -11,6 +11,7 @@ use super::package::{Draft, Manifest, Scratch};
 use super::packed;
 use super::plan::{Plan, Precision, Target, Texts};
 use super::portable::{self, Arithmetic};
+use super::proto;
 use super::reference;
 use super::verify::{self, Verification};
 use crate::config::settings::LongText;
@@ -81,7 +82,8 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
     let scratch = Scratch::beside(&plan.output)?;
     draft.write(&scratch.path, &graph)?;
     let (evaluation, reference) = plan.evaluations(&checkpoint, &draft, &scratch.path, progress)?;
-    let manifest = plan.manifest(&checkpoint, precision, layout, verification, evaluation);
+    let mut manifest = plan.manifest(&checkpoint, precision, layout, verification, evaluation);
+    manifest.weights = proto::stored(&graph);
     let manifest = draft.finish(&scratch.path, manifest, &graph)?;
     if checkpoint.config.head == Head::SequenceClassification {
         // As a worker will: with its digests, its labels, and its first text.
@@ -137,10 +139,8 @@ impl Plan {
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
             version: self.version.clone(),
             precision: precision.as_str(),
-            weights: self.half_weights.then_some(match precision {
-                Precision::Int8 => "int8, tables fp16",
-                _ => "fp16",
-            }),
+            // Is read off the graph.
+            weights: None,
             target: self.target.as_str(),
             layout: layout.as_str(),
             // GPUs choose their kernels by the batch's shape, and none was at hand to try.

@@ -16,9 +16,12 @@ use crate::model::{Probe, ProbeError, Rewriting};
 use crate::text::Tokens;
 
 /// Ranges of all values that int8 quantises, by name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
+    /// sha256 of the checkpoint's file of weights: ranges of others of the same shape are as wrong as can be,
+    /// and nothing would show it.
+    weights: String,
     /// The least and the greatest number that a byte stands for.
     ranges: BTreeMap<String, [f32; 2]>,
 }
@@ -26,10 +29,15 @@ pub struct Calibration {
 /// A calibration that does not belong to the checkpoint, or that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
+    /// Made for others.
+    #[error(
+        "the calibration was made for another checkpoint (the sha256 of its weights is another): make it anew"
+    )]
+    Weights,
     /// The graph wants a value that it does not have.
     #[error("the calibration knows no {0}: it was made for another checkpoint; make it anew")]
     Unknown(String),
-    /// Infinite or NaN.
+    /// Infinite or NaN, or wider than any number.
     #[error("the range of {0} in the calibration is not one of numbers: make it anew")]
     NotFinite(String),
     /// Nothing was seen.
@@ -73,13 +81,24 @@ impl Calibration {
                 progress(batch.len());
             }
         }
-        Ok(collector.finish()?)
+        let weights = checkpoint.weights_sha256().to_owned();
+        Ok(Self { weights, ranges: collector.finish()? })
+    }
+
+    /// Is it one of these weights?
+    pub(super) fn belongs_to(&self, checkpoint: &Checkpoint) -> Result<(), CalibrationError> {
+        match self.weights.eq_ignore_ascii_case(checkpoint.weights_sha256()) {
+            true => Ok(()),
+            false => Err(CalibrationError::Weights),
+        }
     }
 
     /// How the value of this name becomes bytes.
     pub(super) fn scale(&self, name: &str) -> Result<Scale, CalibrationError> {
         let [low, high] = *self.ranges.get(name).ok_or_else(|| CalibrationError::Unknown(name.to_owned()))?;
-        match low.is_finite() && high.is_finite() && low <= high {
+        // A width that overflows would be taken for that of a value which is always 0.
+        let width = high.max(0.0) - low.min(0.0);
+        match low.is_finite() && high.is_finite() && low <= high && width.is_finite() {
             true => Ok(Scale::between(low, high)),
             false => Err(CalibrationError::NotFinite(name.to_owned())),
         }
@@ -134,11 +153,11 @@ impl Collector {
     }
 
     /// The best ranges.
-    pub fn finish(self) -> Result<Calibration, CalibrationError> {
+    pub fn finish(self) -> Result<BTreeMap<String, [f32; 2]>, CalibrationError> {
         if self.seen.is_empty() {
             return Err(CalibrationError::NoTexts);
         }
-        Ok(Calibration { ranges: self.seen.into_iter().map(|(name, seen)| (name, seen.range())).collect() })
+        Ok(self.seen.into_iter().map(|(name, seen)| (name, seen.range())).collect())
     }
 }
 
@@ -189,7 +208,7 @@ mod tests {
         collector.add("x", values);
         collector.second_pass();
         collector.add("x", values);
-        collector.finish().unwrap().ranges["x"]
+        collector.finish().unwrap()["x"]
     }
 
     #[test]
@@ -215,8 +234,13 @@ mod tests {
     #[test]
     fn what_does_not_belong_is_refused() {
         assert!(matches!(Collector::default().finish(), Err(CalibrationError::NoTexts)));
-        let calibration = Calibration { ranges: [("a".to_owned(), [-1.0, f32::NAN])].into() };
+        let ranges = [("a".to_owned(), [-1.0, f32::NAN]), ("wide".to_owned(), [-3e38, 3e38])].into();
+        let calibration = Calibration { weights: String::new(), ranges };
         assert!(matches!(calibration.scale("b"), Err(CalibrationError::Unknown(name)) if name == "b"));
-        assert!(matches!(calibration.scale("a"), Err(CalibrationError::NotFinite(name)) if name == "a"));
+        for wrong in ["a", "wide"] {
+            assert!(
+                matches!(calibration.scale(wrong), Err(CalibrationError::NotFinite(name)) if name == wrong)
+            );
+        }
     }
 }

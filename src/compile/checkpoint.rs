@@ -71,8 +71,9 @@ impl Checkpoint {
         Ok(Self { dir: dir.to_owned(), config, files, weights, prefix, round: false })
     }
 
-    /// From now on matrices and tables are rounded to fp16 (biases and layer norms are not): what is
-    /// made of them can be stored in half the space. Past what fp16 holds they stay as they are.
+    /// From now on matrices and tables are rounded to fp16 (biases and layer norms are not): what a graph
+    /// does not need in another form is then stored in half the space. Past what fp16 holds they stay as
+    /// they are.
     pub fn round_to_f16(&mut self) {
         self.round = true;
     }
@@ -147,7 +148,7 @@ impl Checkpoint {
         })
     }
 
-    /// Outputs of the head: its labels, or start and end. 0 without a head. An error where the
+    /// Outputs of the head: its labels, or start and end. 0 without a head only. An error where the
     /// configuration names another number of labels.
     pub fn outputs(&self) -> Result<usize, CheckpointError> {
         let name = match self.config.head {
@@ -157,9 +158,16 @@ impl Checkpoint {
         };
         let (found, named) = (self.tensor(name)?.data.len(), self.config.labels.len());
         match named == 0 || named == found {
+            _ if found == 0 => Err(CheckpointError::NoOutputs { file: self.weights.file.clone() }),
             true => Ok(found),
             false => Err(CheckpointError::Labels { file: self.weights.file.clone(), found, named }),
         }
+    }
+
+    /// Of the file of weights, in hex.
+    pub(super) fn weights_sha256(&self) -> &str {
+        let file = [SAFETENSORS, TORCH].iter().find_map(|name| self.files.get(*name));
+        file.map_or("", |file| &file.sha256)
     }
 
     fn stored_name(&self, name: &str) -> String {

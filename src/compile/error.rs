@@ -125,6 +125,12 @@ pub enum CheckpointError {
         /// In `id2label`.
         named: usize,
     },
+    /// A head without outputs.
+    #[error("{file}: the classifier has no outputs: the checkpoint is broken", file = file.display())]
+    NoOutputs {
+        /// The weights.
+        file: PathBuf,
+    },
     /// NaN or infinity among the weights.
     #[error("{file}: the tensor {name} holds NaN or infinity: the checkpoint is broken", file = file.display())]
     NotFinite {
@@ -197,6 +203,14 @@ pub enum CompileError {
     /// The scales of int8.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// Sums of bytes would not fit 32 bits.
+    #[error("in int8 a product takes {most} inputs at most, this checkpoint has {inputs}: build it in fp32")]
+    TooWide {
+        /// Of the widest product.
+        inputs: usize,
+        /// What it may have.
+        most: usize,
+    },
 }
 
 /// Why no package came of a checkpoint. Nothing was written then.

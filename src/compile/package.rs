@@ -23,9 +23,9 @@ pub struct Manifest {
     pub version: Option<String>,
     /// Of the arithmetic.
     pub precision: &'static str,
-    /// How the weights are stored, if otherwise.
+    /// How the weights are stored, if not all in fp32: those of the products, and the tables'.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<&'static str>,
+    pub weights: Option<String>,
     /// What it was made for.
     pub target: &'static str,
     /// `packed` or `padded`.
@@ -129,8 +129,10 @@ impl Draft {
         let before = self.card.clone().unwrap_or_else(|| {
             format!("---\nlibrary_name: onnx\ntags:\n- squeezebert\n---\n# {}\n", manifest.name)
         });
-        let stored =
-            manifest.weights.map_or(String::new(), |weights| format!("; weights stored as {weights}"));
+        let stored = manifest
+            .weights
+            .as_ref()
+            .map_or(String::new(), |weights| format!("; weights stored as {weights}"));
         let invariant = if manifest.batch_invariant { "yes" } else { "not promised" };
         let section = format!(
             "## This package\n\

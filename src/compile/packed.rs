@@ -12,13 +12,18 @@
 //! token of each text only. In int8 the inputs of the products are bytes with scales that calibration has fixed
 //! (`calibrate`), so that no number depends on what else is in the batch.
 
+use half::f16;
+
 use super::calibrate::Calibration;
 use super::checkpoint::{Checkpoint, Grouped};
-use super::config::{Head, LAYER_NORM_EPS, SqueezeBertConfig};
+use super::config::{Groups, Head, LAYER_NORM_EPS, SqueezeBertConfig};
 use super::error::CompileError;
 use super::graph::{Attribute, Dim, Element, GraphBuilder};
 use super::quantise::{self, Scale};
-use crate::operators::{self, kernels::product::pack};
+use crate::operators::{
+    self,
+    kernels::product::{MOST_INPUTS, pack},
+};
 
 /// What the products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +47,22 @@ pub const OFFSETS: &str = "offsets";
 
 /// The packed graph.
 pub fn build(checkpoint: &Checkpoint, arithmetic: Arithmetic<'_>) -> Result<Vec<u8>, CompileError> {
+    if let Arithmetic::Int8(calibration) = arithmetic {
+        calibration.belongs_to(checkpoint)?;
+        sums_fit(&checkpoint.config)?;
+    }
     Writer::new(checkpoint, arithmetic).write()
+}
+
+/// In int8 a product's sums must fit 32 bits.
+fn sums_fit(config: &SqueezeBertConfig) -> Result<(), CompileError> {
+    let Groups { q, k, v, post_attention, intermediate, output } = config.groups;
+    let narrowest = [q, k, v, post_attention, intermediate].into_iter().min().unwrap_or(1);
+    let inputs = (config.hidden / narrowest.max(1)).max(config.intermediate / output.max(1));
+    match inputs <= MOST_INPUTS {
+        true => Ok(()),
+        false => Err(CompileError::TooWide { inputs, most: MOST_INPUTS }),
+    }
 }
 
 /// A matrix `[rows, width]` on its way to a product: whole, or its groups of columns apart.
@@ -126,9 +146,10 @@ impl<'a> Writer<'a> {
         self.add_norm("embeddings.LayerNorm", "embeddings", config.embeddings_eps, terms, bias, slices)
     }
 
-    /// Rows of a table. In int8 it is stored in half precision.
+    /// Rows of a table. In int8 it is stored in half precision, unless that does not hold its numbers.
     fn rows(&mut self, name: &str, shape: &[usize], data: &[f32], by: &str) -> String {
-        if !matches!(self.arithmetic, Arithmetic::Int8(_)) {
+        let in_half = data.iter().all(|x| x.abs() <= f16::MAX.to_f32());
+        if !matches!(self.arithmetic, Arithmetic::Int8(_)) || !in_half {
             return self.g.rows(name, shape, data, by);
         }
         let stored = self.g.initializer_f16(name, shape, data);
@@ -551,5 +572,27 @@ fn add_product(layer: &mut Grouped, x: &[f32]) {
             let sum: f64 = products.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
             *bias = (f64::from(*bias) + sum) as f32;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_32_bits_do_not_hold_is_refused() {
+        let config = |inner: usize, groups: usize| {
+            let json = format!(
+                r#"{{"model_type": "squeezebert", "intermediate_size": {inner}, "output_groups": {groups}}}"#
+            );
+            SqueezeBertConfig::parse(json.as_bytes()).unwrap().unwrap()
+        };
+        sums_fit(&config(3072, 4)).unwrap();
+        // 255 · 63 · 133,674 is the last that fits.
+        sums_fit(&config(133_672, 1)).unwrap();
+        sums_fit(&config(133_680, 2)).unwrap();
+        let refused = sums_fit(&config(133_680, 1));
+        assert!(matches!(refused, Err(CompileError::TooWide { inputs: 133_680, most: 133_674 })));
     }
 }

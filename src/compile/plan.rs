@@ -78,7 +78,7 @@ pub struct Plan {
     pub target: Target,
     /// `None`: what suits the target.
     pub precision: Option<Precision>,
-    /// Matrices and tables are rounded to fp16 and stored so.
+    /// Matrices and tables are rounded to fp16, and stored so where the graph's layout can.
     pub half_weights: bool,
     /// What the graphs are compared on.
     pub texts: Texts,
@@ -128,7 +128,7 @@ impl Plan {
             }
             Precision::F16 if !gpu => {
                 return Err(BuildError::Request(
-                    "the CPU computes nothing in fp16: leave --precision out (--weights fp16 stores the weights in half the space)",
+                    "the CPU computes nothing in fp16: leave --precision out (--weights fp16 rounds the weights, and stores in half the space what can be)",
                 ));
             }
             _ => {}

@@ -1,6 +1,8 @@
 //! The ONNX messages that we write (numbers: `onnx.proto` of ONNX 1.17). The `model` room has its own
 //! for reading, which leave the tensors' contents out on purpose.
 
+use std::collections::BTreeSet;
+
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
@@ -119,4 +121,32 @@ pub(super) struct Dim {
     pub value: Option<i64>,
     #[prost(string, optional, tag = "2")]
     pub parameter: Option<String>,
+}
+
+/// How a graph of ours stores its weights, where not all of them are fp32: those of the products, then the
+/// tables of the embeddings if these are stored otherwise (`int8, tables fp16`).
+pub(super) fn stored(graph: &[u8]) -> Option<String> {
+    let initializers = Model::decode(graph).ok()?.graph?.initializers;
+    let of = |wanted: fn(&str) -> bool| {
+        let types: BTreeSet<&str> =
+            initializers.iter().filter(|t| wanted(&t.name)).map(|t| element(t.data_type)).collect();
+        types.into_iter().collect::<Vec<_>>().join(" and ")
+    };
+    // As `packed` and `portable` name them: `embeddings.word_embeddings.weight`, `….query.weight.0`.
+    let (tables, products) =
+        (of(|name| name.ends_with("_embeddings.weight")), of(|name| name.contains(".weight.")));
+    match tables == products {
+        true => (products != "fp32").then_some(products),
+        false => Some(format!("{products}, tables {tables}")),
+    }
+}
+
+/// Of ONNX's `TensorProto.DataType` those that weights are stored in.
+fn element(data_type: i32) -> &'static str {
+    match data_type {
+        1 => "fp32",
+        3 => "int8",
+        10 => "fp16",
+        _ => "other",
+    }
 }

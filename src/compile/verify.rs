@@ -21,6 +21,8 @@ pub struct Verification {
     pub largest_difference: f32,
     /// Root mean square of the differences, as a share of that of the reference's numbers.
     pub relative_difference: f32,
+    /// Root mean square of the reference's numbers.
+    pub root_mean_square: f32,
     /// Largest, of the same text alone and among others.
     pub batch_difference: f32,
 }
@@ -91,6 +93,7 @@ impl Sums {
             values: self.values,
             largest_difference: self.largest,
             relative_difference: relative as f32,
+            root_mean_square: (self.squares / self.values.max(1) as f64).sqrt() as f32,
             batch_difference: self.batch,
         }
     }
@@ -106,7 +109,8 @@ fn distance(a: f32, b: f32) -> f32 {
 /// much as its outputs are large, and that shows in the relative difference.
 struct Limits {
     relative: f32,
-    /// A share of a result may come of its neighbours.
+    /// A share of a result may come of its neighbours: so much in numbers about 1, and in larger ones as
+    /// much more as these are larger.
     batch: f32,
 }
 
@@ -127,7 +131,9 @@ impl Verification {
         if self.values == 0 {
             return Err(BuildError::NoTexts);
         }
-        if self.relative_difference > limits.relative {
+        // A reference that overflows makes NaN of the share, and NaN is above no limit.
+        let off = self.relative_difference.is_nan() || self.relative_difference > limits.relative;
+        if off || !self.largest_difference.is_finite() {
             return Err(BuildError::Off {
                 relative: self.relative_difference,
                 limit: limits.relative,
@@ -135,8 +141,9 @@ impl Verification {
                 texts: self.texts,
             });
         }
-        if self.batch_difference > limits.batch {
-            return Err(BuildError::Company { difference: self.batch_difference, limit: limits.batch });
+        let limit = limits.batch * self.root_mean_square.max(1.0);
+        if self.batch_difference > limit {
+            return Err(BuildError::Company { difference: self.batch_difference, limit });
         }
         Ok(())
     }
@@ -169,9 +176,15 @@ mod tests {
         assert!((off.relative_difference - 0.02).abs() < 1e-6 && (off.largest_difference - 0.1).abs() < 1e-6);
         assert!(matches!(off.judge(Precision::F32), Err(BuildError::Off { .. })));
         off.judge(Precision::Int8).unwrap();
-        let company = verification(&right, &[3.0, -4.00003], &right);
+        let company = verification(&right, &[3.0, -4.0001], &right);
         assert!(matches!(company.judge(Precision::F32), Err(BuildError::Company { .. })));
         assert!(matches!(company.judge(Precision::Int8), Err(BuildError::Company { .. })));
+        // As much of numbers a thousand times as large is the order of sums.
+        let large = verification(&[3000.0, -4000.0], &[3000.0, -4000.01], &[3000.0, -4000.0]);
+        large.judge(Precision::F32).unwrap();
+        assert!(matches!(large.judge(Precision::Int8), Err(BuildError::Company { .. })));
+        let too_much = verification(&[3000.0, -4000.0], &[3000.0, -4000.1], &[3000.0, -4000.0]);
+        assert!(matches!(too_much.judge(Precision::F32), Err(BuildError::Company { .. })));
     }
 
     #[test]
@@ -181,9 +194,14 @@ mod tests {
             (&[1.0], &[1.0, 1.0]),
             (&[f32::INFINITY, 1.0], &[1.0, 1.0]),
             (&[1.0, 1.0], &[f32::NAN, 1.0]),
+            (&[1.0], &[f32::INFINITY]),
+            (&[1.0, 1.0], &[f32::NEG_INFINITY, 1.0]),
+            (&[f32::INFINITY], &[f32::INFINITY]),
         ] {
             let off = verification(found, found, expected);
-            assert!(off.judge(Precision::Int8).is_err(), "{found:?} {off:?}");
+            for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+                assert!(off.judge(precision).is_err(), "{found:?} {precision:?} {off:?}");
+            }
         }
         assert!(matches!(verification(&[], &[], &[]).judge(Precision::F32), Err(BuildError::NoTexts)));
     }

@@ -112,6 +112,21 @@ pub fn read(file: &Path, labels: &[String]) -> Result<Vec<Example>, LabelledErro
     parse(file, text, labels)
 }
 
+/// The texts of such a file, whatever stands beside them: their labels are read when a package's are known.
+pub fn texts(text: &str) -> Vec<String> {
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().peekable();
+    let mut columns = Columns::LastTab;
+    if let Some(header) = lines.peek().and_then(|first| header(first)) {
+        columns = header.unwrap_or(columns);
+        lines.next();
+    }
+    let of = |line: &str| match columns {
+        Columns::LastTab => line.rsplit_once('\t').map(|(text, _)| text.trim().to_owned()),
+        Columns::At { text, .. } => line.split('\t').nth(text).map(|text| text.trim().to_owned()),
+    };
+    lines.filter_map(of).filter(|text| !text.is_empty()).collect()
+}
+
 /// Where in a line text and label are.
 #[derive(Clone, Copy)]
 enum Columns {
@@ -174,6 +189,14 @@ fn example(line: &str, columns: Columns, labels: &[String]) -> Result<(String, u
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn texts_are_found_with_and_without_a_header() {
+        assert_eq!(texts("first\t1\nsecond\t0\n\nno tab\n"), ["first", "second"]);
+        assert_eq!(texts("\u{feff}label\tsentence\n1\tfirst\n0\tsecond\n"), ["first", "second"]);
+        assert_eq!(texts("sentence\tlabel\nfirst\t1\n\t0\n"), ["first"]);
+        assert!(texts("").is_empty());
+    }
 
     fn of(text: &str) -> Result<Vec<(usize, String, usize)>, LabelledError> {
         let labels = ["negative".to_owned(), "positive".to_owned()];

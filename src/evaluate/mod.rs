@@ -14,7 +14,7 @@ mod record;
 mod run;
 
 pub use card::with_evaluation;
-pub use labelled::{Example, LabelledError, Problem, read};
+pub use labelled::{Example, LabelledError, Problem, read, texts};
 pub use metrics::{Evaluation, LabelMetrics};
 pub use record::{RecordError, record};
 pub use run::{EvaluateError, run};

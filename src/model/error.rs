@@ -133,6 +133,9 @@ pub enum ModelError {
         /// Its type.
         dtype: String,
     },
+    /// A classifier of tokens, say.
+    #[error("this is {0}: a worker runs text classifiers (…ForSequenceClassification) only")]
+    Head(String),
     /// Not a classifier.
     #[error("the graph has no output logits of [batch, labels] (it has {}): export the model as a text classifier", .0.join(", "))]
     NoLogits(Vec<String>),

@@ -13,6 +13,8 @@ pub(super) struct Config {
     #[serde(default)]
     model_type: Option<String>,
     #[serde(default)]
+    architectures: Option<Vec<String>>,
+    #[serde(default)]
     id2label: Option<BTreeMap<String, String>>,
     #[serde(default)]
     num_labels: Option<usize>,
@@ -95,6 +97,13 @@ pub(crate) fn max_length(config: &[u8], tokenizer_config: Option<&[u8]>) -> Resu
 impl Config {
     fn offset_positions(&self) -> bool {
         self.model_type.as_deref().is_some_and(|t| OFFSET_POSITIONS.contains(&t))
+    }
+
+    /// The architecture, where its head is one that a worker cannot read.
+    pub fn other_head(&self) -> Option<&str> {
+        let head = self.architectures.as_ref()?.first()?;
+        let other = ["ForTokenClassification", "ForQuestionAnswering"].iter().any(|end| head.ends_with(end));
+        other.then_some(head)
     }
 
     /// The id that fills a batch up: the configuration's, else what transformers takes for the type.

@@ -22,6 +22,9 @@ use crate::text::{TextTokenizer, Tokens};
 /// that was asked for, or on the first of `fallback` that works.
 pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     let (package, source) = Package::open_with_graph(&settings.path)?;
+    if let Some(head) = &package.other_head {
+        return Err(ModelError::Head(head.clone()));
+    }
     let package = Arc::new(package);
     let longest = settings.max_length.map_or(package.max_length, |max| max.get());
     let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
@@ -57,9 +60,15 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
         digest: package.digest.clone(),
         precision: package.precision.clone(),
         provider: provider.kind.as_str(),
-        batch_invariant: package.batch_invariant,
+        batch_invariant: batch_invariant(package.batch_invariant, provider.kind),
     };
     Ok(Loaded { package, sessions, receipt })
+}
+
+/// Whether a text's result is the same whatever it is batched with: GPUs choose their kernels by the
+/// batch's shape, so there no package can promise it.
+fn batch_invariant(package: bool, provider: ProviderKind) -> bool {
+    package && provider == ProviderKind::Cpu
 }
 
 /// Settings for a package on the CPU, with all else as it is by itself: what verbs want that load a
@@ -161,5 +170,19 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_cpu_keeps_a_packages_promise() {
+        assert!(batch_invariant(true, ProviderKind::Cpu));
+        for kind in [ProviderKind::Cuda, ProviderKind::TensorRt] {
+            assert!(!batch_invariant(true, kind) && !batch_invariant(false, kind), "{kind:?}");
+        }
+        assert!(!batch_invariant(false, ProviderKind::Cpu));
     }
 }

@@ -47,6 +47,13 @@ pub enum Difference {
     Unlisted(String),
     /// Listed, but leads out of the folder.
     Outside(String),
+    /// The graph computes in another precision.
+    Precision {
+        /// By the manifest.
+        expected: String,
+        /// By the graph.
+        found: &'static str,
+    },
     /// Cannot be read.
     Unreadable {
         /// The file.
@@ -65,6 +72,9 @@ impl fmt::Display for Difference {
             }
             Self::Unlisted(file) => write!(f, "{file} would be loaded but is not listed"),
             Self::Outside(file) => write!(f, "{file} is listed but is not a path inside the package"),
+            Self::Precision { expected, found } => {
+                write!(f, "the graph computes in {found}, listed is the precision {expected}")
+            }
             Self::Unreadable { file, reason } => write!(f, "{file} cannot be read: {reason}"),
         }
     }
@@ -103,6 +113,13 @@ impl Manifest {
         differences.extend(unlisted.cloned().map(Difference::Unlisted));
         differences
     }
+
+    /// Is the precision another than the graph's, as far as that can be told? Receipts repeat it.
+    pub(super) fn contradicted(&self, found: &'static str) -> Option<Difference> {
+        let expected = self.precision.as_deref()?;
+        let known = ["fp32", "fp16", "int8"].contains(&expected);
+        (known && expected != found).then(|| Difference::Precision { expected: expected.to_owned(), found })
+    }
 }
 
 /// A relative path without `..`.
@@ -139,6 +156,19 @@ mod tests {
                 Difference::Unlisted("tokenizer.json".into())
             ]
         );
+    }
+
+    #[test]
+    fn a_precision_that_is_not_the_graphs_is_named() {
+        let says = |precision: &str| {
+            let json = format!(r#"{{"files": {{}}, "precision": "{precision}"}}"#);
+            serde_json::from_str::<Manifest>(&json).unwrap().contradicted("fp32")
+        };
+        let found = says("int8").unwrap();
+        assert_eq!(found, Difference::Precision { expected: "int8".into(), found: "fp32" });
+        assert_eq!(found.to_string(), "the graph computes in fp32, listed is the precision int8");
+        // What we cannot tell from a graph is taken as it is said.
+        assert_eq!((says("fp32"), says("int4")), (None, None));
     }
 
     #[test]

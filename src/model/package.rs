@@ -38,6 +38,8 @@ pub struct Package {
     pub precision: String,
     /// Longest sequence, special tokens included.
     pub max_length: usize,
+    /// What it is, if its head is none that a worker can read: such a package can be looked at only.
+    pub other_head: Option<String>,
     /// `id2label`, in order of index.
     pub labels: Vec<String>,
     /// How logits become scores.
@@ -125,26 +127,39 @@ impl Package {
         let limits: TokenizerConfig = reader.json("tokenizer_config.json")?.unwrap_or_default();
         let (source, facts) = reader.graph()?;
         let files = reader.files;
+        let built = match &source {
+            Source::Built(graph) => Some(hashing::hash_bytes(graph)),
+            Source::File(_) => None,
+        };
 
         let manifest = read_manifest(dir)?;
         let differences = manifest.as_ref().map_or_else(Vec::new, |manifest| {
             let loaded = files.iter().map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
-            manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1))
+            let mut differences = manifest.differences(dir, &loaded, |path| Ok(hashing::hash(path)?.1));
+            differences.extend(manifest.contradicted(precision(&facts)));
+            differences
         });
 
         let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
-        let labels = config.labels(width(&facts)).map_err(labelled)?;
+        let other_head = config.other_head().map(str::to_owned).or_else(|| without_a_head(&facts.outputs));
+        let labels = match other_head {
+            // For a person's eyes only.
+            Some(_) => config.labels(None).unwrap_or_default(),
+            None => config.labels(width(&facts)).map_err(labelled)?,
+        };
         let said = manifest.as_ref();
         let package = Self {
             name: said.and_then(|m| m.name.clone()).unwrap_or_else(|| folder_name(dir)),
-            digest: digest(&files),
+            digest: digest(&files, built.as_deref()),
             precision: said.and_then(|m| m.precision.clone()).unwrap_or_else(|| precision(&facts).to_owned()),
-            batch_invariant: said.and_then(|m| m.batch_invariant).unwrap_or_else(|| batch_invariant(&facts)),
+            // A manifest can promise less than the graph, not more.
+            batch_invariant: said.and_then(|m| m.batch_invariant).unwrap_or(true) && batch_invariant(&facts),
             max_length: config.max_length(&limits).map_err(labelled)?,
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
             layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
             pad_id: config.pad_id(),
+            other_head,
             inputs: facts.inputs,
             outputs: facts.outputs,
             tokenizer,
@@ -260,10 +275,18 @@ fn folder_name(dir: &Path) -> String {
     real.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// sha256 over the lines `name NUL hex NEWLINE` of all loaded files, sorted by name.
-fn digest(files: &BTreeMap<String, FileDigest>) -> String {
-    let lines: String = files.iter().map(|(name, file)| format!("{name}\0{}\n", file.sha256)).collect();
+/// sha256 over the lines `name NUL hex NEWLINE` of all loaded files, sorted by name, and of the graph where one
+/// was `built` in memory: what builds it is part of what answers, and another program may build another.
+fn digest(files: &BTreeMap<String, FileDigest>, built: Option<&str>) -> String {
+    let mut lines: String = files.iter().map(|(name, file)| format!("{name}\0{}\n", file.sha256)).collect();
+    lines.extend(built.map(|sha256| format!("\0{sha256}\n")));
     format!("sha256:{}", hashing::hash_bytes(lines.as_bytes()))
+}
+
+/// An encoder's hidden states have two dimensions in a packed graph, and are no logits for that.
+fn without_a_head(outputs: &[Port]) -> Option<String> {
+    let has = |name: &str| outputs.iter().any(|port| port.name == name);
+    (has("last_hidden_state") && !has("logits")).then(|| "a model without a head".to_owned())
 }
 
 /// The width of the classifier's output, where the graph fixes it.
@@ -303,4 +326,17 @@ fn precision(facts: &Facts) -> &'static str {
 /// Dynamic quantisation takes its scale from the whole batch.
 fn batch_invariant(facts: &Facts) -> bool {
     !facts.operators.iter().any(|op| op.starts_with("DynamicQuantize"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_covers_a_graph_that_was_built() {
+        let files = BTreeMap::from([("model.safetensors".to_owned(), FileDigest::of(b"weights"))]);
+        let digests = [digest(&files, None), digest(&files, Some("aa")), digest(&files, Some("ab"))];
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
+        assert_eq!(digest(&files, Some("aa")), digests[1]);
+    }
 }

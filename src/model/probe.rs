@@ -9,7 +9,7 @@ use ort::value::ValueType;
 
 use super::feed::Feeds;
 use super::{InferError, ModelError, RuntimeError, runtime};
-use crate::operators;
+use crate::operators::{self, Level};
 use crate::text::Tokens;
 
 /// Why a graph could not be run.
@@ -35,7 +35,7 @@ pub enum Rewriting {
     All,
 }
 
-/// A graph, padded or packed, in a session of its own, on one thread of the CPU.
+/// A graph, padded or packed, in a session of its own, on the CPU.
 pub struct Probe {
     session: Session,
     feeds: Feeds,
@@ -58,16 +58,29 @@ enum Rows {
 pub type Answer = Vec<Vec<f32>>;
 
 impl Probe {
-    /// `graph` is an ONNX model. `library` is ONNX Runtime's, as `model.library` in a pipeline.
+    /// `graph` is an ONNX model. `library` is ONNX Runtime's, as `model.library` in a pipeline. On one
+    /// thread, as well as this processor can.
     pub fn new(graph: &[u8], rewriting: Rewriting, library: Option<&Path>) -> Result<Self, ProbeError> {
+        Self::on(graph, rewriting, library, Level::best(), 1)
+    }
+
+    /// The same with our operators computed at `kernels`, on so many threads.
+    pub fn on(
+        graph: &[u8],
+        rewriting: Rewriting,
+        library: Option<&Path>,
+        kernels: Level,
+        threads: usize,
+    ) -> Result<Self, ProbeError> {
         let environment = runtime::environment(library)?;
         let level = match rewriting {
             Rewriting::None => GraphOptimizationLevel::Disable,
             Rewriting::All => GraphOptimizationLevel::All,
         };
         let open = || -> ort::Result<Session> {
-            let builder = Session::builder(&environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
-            let operators = operators::domain(operators::Level::best(), 1)?;
+            let builder =
+                Session::builder(&environment)?.with_intra_threads(threads)?.with_inter_threads(1)?;
+            let operators = operators::domain(kernels, threads)?;
             builder.with_optimization_level(level)?.with_operators(operators)?.commit_from_memory(graph)
         };
         let session = open().map_err(|e| ProbeError::Refused(e.message().trim_end().to_owned()))?;

@@ -43,7 +43,7 @@ impl Operator for PackedAttention {
             queries: attributes::parts(context, "queries")?,
             keys: attributes::parts(context, "keys")?,
             values: attributes::parts(context, "values")?,
-            query_bias: attributes::floats(context, "query_bias"),
+            query_bias: attributes::floats(context, "query_bias")?,
         };
         let (level, threads, form) = (self.level, self.threads, self.form);
         let quantisers = attributes::quantisers(context)?;

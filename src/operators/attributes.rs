@@ -29,9 +29,13 @@ pub(super) fn integers(context: &KernelContext<'_>, name: &str) -> ort::Result<V
     integers.map_err(|_| wrong(&format!("the attribute {name} must hold integers of 32 bits")))
 }
 
-/// Numbers; none where the attribute is left out.
-pub(super) fn floats(context: &KernelContext<'_>, name: &str) -> Vec<f32> {
-    context.get(name).unwrap_or_default()
+/// Finite numbers; none where the attribute is left out. NaN would end in a byte as if it were 0.
+pub(super) fn floats(context: &KernelContext<'_>, name: &str) -> ort::Result<Vec<f32>> {
+    let values: Vec<f32> = context.get(name).unwrap_or_default();
+    match values.iter().all(|x| x.is_finite()) {
+        true => Ok(values),
+        false => Err(wrong(&format!("the attribute {name} must hold finite numbers"))),
+    }
 }
 
 /// Pairs of a matrix and a column in it.
@@ -49,7 +53,7 @@ pub(super) fn parts(context: &KernelContext<'_>, name: &str) -> ort::Result<Vec<
 
 /// One quantiser for each pair in `scales` and `zeros`.
 pub(super) fn quantisers(context: &KernelContext<'_>) -> ort::Result<Vec<Quantiser>> {
-    let (scales, zeros) = (floats(context, "scales"), counts(context, "zeros")?);
+    let (scales, zeros) = (floats(context, "scales")?, counts(context, "zeros")?);
     if scales.len() != zeros.len() {
         return Err(wrong("there must be as many scales as zeros"));
     }

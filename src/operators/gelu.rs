@@ -31,7 +31,7 @@ impl Operator for Gelu {
     }
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
-        let bias = attributes::floats(context, "bias");
+        let bias = attributes::floats(context, "bias")?;
         let quantisers = attributes::quantisers(context)?;
         let (level, threads, form) = (self.level, self.threads, self.form);
         if quantisers.len() != usize::from(form == Form::Byte) {

@@ -39,10 +39,14 @@ impl Operator for AddNorm {
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
         let terms = attributes::counts(context, "terms")?;
-        let [gamma, beta, bias] = ["gamma", "beta", "bias"].map(|name| attributes::floats(context, name));
+        let floats = |name| attributes::floats(context, name);
+        let (gamma, beta, bias) = (floats("gamma")?, floats("beta")?, floats("bias")?);
         let epsilon: f32 = context.get("epsilon").ok_or_else(|| wrong("the attribute epsilon is missing"))?;
         let quantisers = attributes::quantisers(context)?;
         let (level, threads, form, columns) = (self.level, self.threads, self.form, gamma.len());
+        if !(epsilon.is_finite() && epsilon >= 0.0) {
+            return Err(wrong("epsilon must be a number, not below zero"));
+        }
         if columns == 0 || beta.len() != columns || !(bias.is_empty() || bias.len() == columns) {
             return Err(wrong("gamma, beta and bias must be equally long"));
         }

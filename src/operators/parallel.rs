@@ -2,7 +2,6 @@
 //! for throughput have one each).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ort::operator::ComputeContext;
@@ -18,7 +17,7 @@ pub(super) fn share(rows: usize, threads: usize) -> usize {
 }
 
 /// Does all jobs, on ONNX Runtime's threads if there are several. Each job owns its part of the output. A job
-/// that panics must not unwind into ONNX Runtime: it ends as an error.
+/// that panics must not unwind into ONNX Runtime: it ends as an error. Of several that fail the first one's words are kept.
 pub(super) fn each<J: Send, E: ToString>(
     context: &ComputeContext,
     jobs: Vec<J>,
@@ -28,17 +27,20 @@ pub(super) fn each<J: Send, E: ToString>(
         return jobs.into_iter().try_for_each(|job| run(job).map_err(|e| wrong(&e.to_string())));
     }
     let jobs: Vec<Mutex<Option<J>>> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
-    let failed = AtomicBool::new(false);
+    let failed: Mutex<Option<String>> = Mutex::new(None);
     context.par_for(jobs.len(), 0, |index| {
         let job = jobs.get(index).and_then(|job| job.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let done = catch_unwind(AssertUnwindSafe(|| job.is_some_and(|job| run(job).is_ok())));
-        if !matches!(done, Ok(true)) {
-            failed.store(true, Ordering::Relaxed);
-        }
+        let message = match catch_unwind(AssertUnwindSafe(|| job.map(&run))) {
+            Ok(Some(Ok(()))) => return,
+            Ok(Some(Err(e))) => e.to_string(),
+            Ok(None) => "an operator of squeezeflow was given a part of its work twice".to_owned(),
+            Err(_) => "an operator of squeezeflow panicked on one of its threads".to_owned(),
+        };
+        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     })?;
-    match failed.load(Ordering::Relaxed) {
-        true => Err(wrong("an operator of squeezeflow failed on one of its threads")),
-        false => Ok(()),
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(message) => Err(wrong(&message)),
+        None => Ok(()),
     }
 }
 

@@ -35,7 +35,8 @@ impl Operator for Product {
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
         let outputs = attributes::count(context, "outputs")?;
-        let [mut factors, bias] = ["factors", "bias"].map(|name| attributes::floats(context, name));
+        let (mut factors, bias) =
+            (attributes::floats(context, "factors")?, attributes::floats(context, "bias")?);
         let mut starts = attributes::integers(context, "starts")?;
         let quantisers = attributes::quantisers(context)?;
         let (level, threads, form) = (self.level, self.threads, self.form);
@@ -59,18 +60,22 @@ impl Operator for Product {
             let columns = i64::try_from(outputs).map_err(|_| wrong("a shape is too large"))?;
             let mut out =
                 context.output(0, [rows, columns])?.ok_or_else(|| wrong("the output is missing"))?;
+            // Before the work is split: of a left side without columns there would be no part, and so no check.
+            let fits = |out: usize| weights.check(left, out).map_err(|e| wrong(&e.to_string()));
             let share = usize::try_from(rows).map_or(1, |rows| parallel::share(rows, threads)).max(1);
             let lefts = left.chunks((share * inputs).max(1));
             let part = (share * outputs).max(1);
             match quantisers.first() {
                 None => {
                     let out: &mut [f32] = out.try_extract_tensor_mut()?.1;
+                    fits(out.len())?;
                     parallel::each(context, lefts.zip(out.chunks_mut(part)).collect(), |(left, out)| {
                         product(level, &weights, left, out)
                     })
                 }
                 Some(quantiser) => {
                     let out: &mut [u8] = out.try_extract_tensor_mut()?.1;
+                    fits(out.len())?;
                     parallel::each(context, lefts.zip(out.chunks_mut(part)).collect(), |(left, out)| {
                         product_gelu(level, &weights, left, &bias, *quantiser, out)
                     })

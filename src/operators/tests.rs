@@ -4,23 +4,33 @@
 use ort::operator::{KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::{BoxedKernel, DOMAIN, VERSION, guarded, parallel};
+use super::{BoxedKernel, DOMAIN, Level, VERSION, guarded, parallel};
 use crate::compile::graph::{Attribute, Dim, Element, GraphBuilder};
 use crate::model::{Probe, ProbeError, Rewriting};
 use crate::text::Tokens;
 
 use Attribute::{Float, Floats, Int, Ints};
 
-/// Panics: by itself, or on one of several threads. Among the operators in tests only.
-pub(super) struct Panics {
-    pub split: bool,
+/// Among the operators in tests only.
+#[derive(Clone, Copy)]
+pub(super) enum Fails {
+    /// Panics by itself.
+    Alone,
+    /// Panics on one of several threads.
+    OnAThread,
+    /// Says there what is wrong.
+    InWords,
 }
 
-impl Operator for Panics {
+impl Operator for Fails {
     type Kernel<'a> = BoxedKernel<'a>;
 
     fn name(&self) -> &str {
-        if self.split { "PanicsOnAThread" } else { "Panics" }
+        match self {
+            Self::Alone => "Panics",
+            Self::OnAThread => "PanicsOnAThread",
+            Self::InWords => "FailsOnAThread",
+        }
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
@@ -32,13 +42,14 @@ impl Operator for Panics {
     }
 
     fn create_kernel<'a>(&self, _: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
-        let split = self.split;
-        Ok(guarded(move |context| match split {
-            true => parallel::each(context, vec![1, 2, 3], |job| match job {
-                2 => panic!("as the test wants"),
-                _ => Ok::<_, String>(()),
+        let how = *self;
+        Ok(guarded(move |context| match how {
+            Self::Alone => panic!("as the test wants"),
+            _ => parallel::each(context, vec![1, 2, 3], |job| match (job, how) {
+                (2, Self::InWords) => Err("as the test says".to_owned()),
+                (2, _) => panic!("as the test wants"),
+                _ => Ok(()),
             }),
-            false => panic!("as the test wants"),
         }))
     }
 }
@@ -71,14 +82,40 @@ fn run(graph: &[u8]) -> Result<Vec<f32>, ProbeError> {
 
 #[test]
 fn a_panic_ends_as_an_error_and_the_process_lives() {
-    for op in ["Panics", "PanicsOnAThread"] {
-        let mut probe = Probe::new(&graph(op, false, 1, &[]), Rewriting::All, None).unwrap();
-        let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
-        for _ in 0..2 {
-            let error = probe.run(&[&tokens], 0).unwrap_err().to_string();
-            assert!(error.contains("an operator of squeezeflow"), "{error}");
+    for (op, words) in [
+        ("Panics", "an operator of squeezeflow panicked"),
+        ("PanicsOnAThread", "an operator of squeezeflow panicked on one of its threads"),
+        ("FailsOnAThread", "as the test says"),
+    ] {
+        for threads in [1, 3] {
+            let graph = graph(op, false, 1, &[]);
+            let mut probe = Probe::on(&graph, Rewriting::All, None, Level::best(), threads).unwrap();
+            let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
+            for _ in 0..2 {
+                let error = probe.run(&[&tokens], 0).unwrap_err().to_string();
+                assert!(error.contains(words), "{op} with {threads} threads: {error}");
+            }
         }
     }
+}
+
+/// An output of `[3, 5]` that nothing was written to would be whatever the memory held.
+#[test]
+fn a_product_of_no_columns_is_refused() {
+    let attributes = [("outputs", Int(5)), ("factors", Floats(vec![1.0; 5])), ("starts", Ints(vec![0; 5]))];
+    let mut g = GraphBuilder::new("one");
+    g.import(DOMAIN, VERSION);
+    g.input("ids", Element::I64, &[Dim::Named("tokens")]);
+    g.input("offsets", Element::I64, &[Dim::Named("texts + 1")]);
+    let (zero, one) = (g.ints(&[0]), g.ints(&[1]));
+    let column = g.op("Unsqueeze", &["ids", &one], &[]);
+    let none = g.op("Slice", &[&column, &zero, &zero, &one], &[]);
+    let none = g.cast(&none, Element::U8);
+    let weights = g.initializer_i8("weights", &[0], &[]);
+    let product = g.nodes("ProductU8", DOMAIN, &[&none, &weights], 1, &attributes);
+    g.output("out", &product[0], Element::F32, &[Dim::Named("tokens"), Dim::Named("columns")]);
+    let error = run(&g.finish().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("sizes of a product"), "{error}");
 }
 
 #[test]
@@ -108,6 +145,21 @@ fn what_a_graph_says_must_fit() {
         [5.5, 5.5, 5.5, 5.5, 5.5, 6.0]
     );
 
+    fn with<'a>(
+        mut attributes: Vec<(&'a str, Attribute)>,
+        name: &'a str,
+        value: Attribute,
+    ) -> Vec<(&'a str, Attribute)> {
+        attributes.retain(|(other, _)| *other != name);
+        attributes.push((name, value));
+        attributes
+    }
+    // What is changed below is right before.
+    assert!(
+        run(&graph("PackedAttention", false, 1, &with(pairs(0), "query_bias", Floats(vec![0.1])))).is_ok()
+    );
+    assert!(run(&graph("Gelu", false, 1, &[("bias", Floats(vec![1.0]))])).is_ok());
+    assert!(run(&graph("AddNorm", false, 1, &with(norm(1, 1), "bias", Floats(vec![1.0])))).is_ok());
     let scaled = |scale: f32, zero: i64| vec![("scales", Floats(vec![scale])), ("zeros", Ints(vec![zero]))];
     for (op, bytes, outputs, attributes) in [
         ("AddNorm", false, 1, norm(2, 1)),
@@ -116,6 +168,14 @@ fn what_a_graph_says_must_fit() {
         ("AddNorm", false, 1, norm(1, 2)),
         ("AddNorm", false, 2, norm(1, 1)),
         ("AddNorm", false, 1, vec![]),
+        ("AddNorm", false, 1, with(norm(1, 1), "beta", Floats(vec![f32::NAN]))),
+        ("AddNorm", false, 1, with(norm(1, 1), "gamma", Floats(vec![f32::INFINITY]))),
+        ("AddNorm", false, 1, with(norm(1, 1), "bias", Floats(vec![f32::NAN]))),
+        ("AddNorm", false, 1, with(norm(1, 1), "epsilon", Float(f32::NAN))),
+        ("AddNorm", false, 1, with(norm(1, 1), "epsilon", Float(-1.0))),
+        ("PackedAttention", false, 1, with(pairs(0), "query_bias", Floats(vec![f32::NAN]))),
+        ("Gelu", false, 1, vec![("bias", Floats(vec![f32::NAN]))]),
+        ("ProductU8", true, 1, with(product(5, 5), "factors", Floats(vec![f32::INFINITY; 5]))),
         ("PackedAttention", false, 1, pairs(1)),
         ("PackedAttention", false, 1, pairs(-1)),
         ("PackedAttention", false, 1, vec![]),

@@ -146,8 +146,14 @@ fn accuracy_is_measured_and_a_loss_is_refused() {
         "{card}"
     );
 
-    // fp32 loses nothing, and so it is refused where a gain is called for.
+    // A bar that is no number is none.
     let before = names(dir.path());
+    for bar in ["nan", "inf", "-inf", "much"] {
+        let arguments = ["--evaluate", file, &format!("--max-accuracy-loss={bar}")];
+        refused(&build(&here(TINY), &dir.path().join("bad"), &arguments), 2, &["points are a number"]);
+    }
+
+    // fp32 loses nothing, and so it is refused where a gain is called for.
     let output =
         build(&here(TINY), &dir.path().join("bad"), &["--evaluate", file, "--max-accuracy-loss=-0.5"]);
     refused(&output, 1, &["a loss of 0.00 points", "No package was written"]);
@@ -265,6 +271,10 @@ fn other_heads_are_built() {
         let path = dir.path().join(head);
         let told = succeeded(&build(checkpoint.path(), &path, &["--target", target]));
         assert!(told.contains("fp32"), "{told}");
+        let told = load(&on_cpu(&path)).err().unwrap().to_string();
+        let says = if head == "Model" { "without a head" } else { head };
+        assert!(told.contains(says), "{told}");
+        succeeded(&squeezeflow(&["model", "inspect", path.to_str().unwrap()]));
         // Numbers by token, of 171 texts, one of them as long as the model reads.
         assert!(manifest(&path)["verification"]["values"].as_u64().unwrap() > 171 * 8, "{head}");
         let file = dir.path().join("l.tsv");
@@ -345,11 +355,75 @@ fn a_checkpoint_with_its_calibration_is_the_int8_package() {
     }
 
     // One of another checkpoint's is refused, and so is one that is none.
-    for (calibration, part) in [(r#"{"ranges": {}}"#, "another checkpoint"), ("{", "calibration.json")] {
+    let kept: Value = serde_json::from_slice(&std::fs::read(path.join("calibration.json")).unwrap()).unwrap();
+    let (mut empty, mut other) = (kept.clone(), kept.clone());
+    (empty["ranges"], other["weights"]) = (json!({}), json!("0".repeat(64)));
+    let refused = |calibration: &str, part: &str| {
         std::fs::write(checkpoint.join("calibration.json"), calibration).unwrap();
         let error = load(&on_cpu(&checkpoint)).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
+    };
+    refused(&empty.to_string(), "another checkpoint");
+    refused(&other.to_string(), "another checkpoint");
+    refused("{", "calibration.json");
+    // Of the same shape, and with other weights: one bit is enough.
+    let file = checkpoint.join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    refused(&kept.to_string(), "another checkpoint");
+}
+
+/// What manifest, card and `model inspect` say of stored weights is what the graph has.
+#[test]
+fn the_manifest_says_how_weights_are_stored() {
+    let mut config = shape("ForSequenceClassification", [4, 4, 4, 1, 4, 1], 32, 64, 4, 3);
+    (config["vocab_size"], config["max_position_embeddings"]) = (json!(1000), json!(60));
+    let checkpoint = random(config);
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
     }
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts(dir.path());
+    let int8 = ["--precision", "int8", "--calibrate", texts.to_str().unwrap()];
+    let half = ["--weights", "fp16"];
+    for (name, arguments, expected) in [
+        ("plain", vec![], Value::Null),
+        ("half", half.to_vec(), json!("fp32, tables fp16")),
+        ("bytes", int8.to_vec(), json!("int8, tables fp16")),
+        ("halfbytes", [&int8[..], &half].concat(), json!("int8, tables fp16")),
+        ("portable", vec!["--target", "portable"], Value::Null),
+        ("halfportable", vec!["--target", "portable", "--weights", "fp16"], json!("fp16")),
+        ("cuda", vec!["--target", "cuda"], json!("fp16, tables fp32")),
+    ] {
+        let path = dir.path().join(name);
+        succeeded(&build(checkpoint.path(), &path, &arguments));
+        let said = manifest(&path)["weights"].clone();
+        assert_eq!(said, expected, "{name}");
+        let told = succeeded(&squeezeflow(&["model", "inspect", path.to_str().unwrap(), "--json"]));
+        assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["weights"], expected, "{name}");
+    }
+
+    // A table that fp16 does not hold stays in fp32, and is no reason to refuse int8.
+    let file = checkpoint.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    move_tensor(&mut bytes, "transformer.embeddings.word_embeddings.weight", 1, 70_000.0);
+    std::fs::write(&file, bytes).unwrap();
+    let path = dir.path().join("far");
+    succeeded(&build(checkpoint.path(), &path, &int8));
+    assert_eq!(manifest(&path)["weights"], "int8, tables fp16 and fp32");
+}
+
+#[test]
+fn a_manifest_that_contradicts_its_graph_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&here("tests/packages/tiny-squeezebert"), dir.path());
+    let mut said = manifest(dir.path());
+    said["precision"] = json!("int8");
+    std::fs::write(dir.path().join("manifest.json"), said.to_string()).unwrap();
+    let error = load(&on_cpu(dir.path())).err().unwrap().to_string();
+    assert!(error.contains("computes in fp32") && error.contains("int8"), "{error}");
 }
 
 #[test]

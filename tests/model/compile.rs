@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use squeezeflow::compile::portable::{self, Arithmetic};
-use squeezeflow::compile::{Checkpoint, reference};
+use squeezeflow::compile::{Checkpoint, packed, reference};
 use squeezeflow::config::settings::LongText;
 use squeezeflow::model::{Package, Probe, Rewriting};
 use squeezeflow::text::{TextTokenizer, Tokens};
@@ -225,6 +225,24 @@ fn every_head_and_odd_shape_equals_the_reference() {
                 let off = worst(expected.iter().flatten().zip(found.iter().flatten()));
                 assert!(off < limit, "{head} {groups:?} {arithmetic:?} in batches of {size}: {off}");
             }
+        }
+    }
+}
+
+/// A checkpoint that says so is broken or hostile; it must not end the program.
+#[test]
+fn a_head_without_outputs_is_refused() {
+    for head in ["ForSequenceClassification", "ForTokenClassification"] {
+        let dir = random(shape(head, [4, 4, 4, 1, 4, 4], 32, 64, 4, 0));
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let built = [
+            reference::build(&checkpoint),
+            portable::build(&checkpoint, Arithmetic::F32),
+            packed::build(&checkpoint, packed::Arithmetic::F32),
+        ];
+        for built in built {
+            let error = built.unwrap_err();
+            assert!(error.to_string().contains("the classifier has no outputs"), "{head}: {error}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Scalar functions that the compiler turns into vector code: no branches, no calls, no tables.
-//! NaN stays NaN, so that a broken model is seen and not smoothed over.
+//! NaN stays NaN where floats come out, so that a broken model is seen and not smoothed over. A byte has no NaN:
+//! [`Quantiser`] makes 0 of it. So the operators refuse numbers in a graph's attributes that are not finite; what
+//! becomes NaN on the way to a byte all the same (by an overflow) is seen in the float outputs only.
 
 /// `a * b + c`; fused where the processor does that in one instruction.
 #[inline(always)]

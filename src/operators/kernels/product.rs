@@ -4,7 +4,9 @@
 //! Weights are stored as the loops read them ([`pack`]): panels of 32 columns, in each panel four inputs of
 //! every column side by side, because processors sum four products of bytes in one instruction (VNNI) or in two
 //! (AVX2, where they must not exceed 7 bits: see [`LARGEST`]). Sums of integers do not depend on their order:
-//! all levels and all batches give the same bits.
+//! all levels and all batches give the same sums, to the bit. What lies between the products is floats: the
+//! same in every batch, but another processor (with other vectors, or without fused multiply-add) may differ in
+//! the last bits, and so round a byte otherwise.
 
 use super::level::{Kind, Level};
 use super::math::Quantiser;
@@ -16,6 +18,8 @@ pub const DEPTH: usize = 4;
 /// Weights reach from −63 to 63: AVX2 sums two products of bytes in 16 bits, and 2 · 255 · 64 is the most that
 /// these hold.
 pub const LARGEST: i8 = 63;
+/// Most rows of the right side: sums of more products of bytes might not fit 32 bits.
+pub const MOST_INPUTS: usize = i32::MAX as usize / (u8::MAX as usize * LARGEST as usize);
 /// Rows of a tile: 24 of AVX-512's 32 registers are sums.
 const ROWS: usize = 12;
 /// Rows that share a panel while it is in the nearest cache.
@@ -61,11 +65,12 @@ pub struct Weights<'a> {
 pub struct ProductError;
 
 impl Weights<'_> {
-    /// All that the tiles rely on; gives the rows.
-    fn check(&self, left: &[u8], out: usize) -> Result<usize, ProductError> {
+    /// All that the tiles rely on, for an output of `out` elements; gives the rows.
+    pub fn check(&self, left: &[u8], out: usize) -> Result<usize, ProductError> {
         let rows = left.len().checked_div(self.inputs).ok_or(ProductError)?;
         let padded = self.outputs.next_multiple_of(PANEL);
         let fits = self.outputs > 0
+            && self.inputs <= MOST_INPUTS
             && rows * self.inputs == left.len()
             && rows.checked_mul(self.outputs) == Some(out)
             && self.packed.len() == packed_len(self.inputs, self.outputs)

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use super::attention::{AttentionError, Context, Matrix, Part, Plan, attention};
 use super::gelu::{gelu_f32, gelu_u8};
 use super::norm::{Norm, Term, norm_f32, norm_u8};
-use super::product::{LARGEST, PANEL, ProductError, Weights, pack, product, product_gelu};
+use super::product::{
+    LARGEST, MOST_INPUTS, PANEL, ProductError, Weights, pack, packed_len, product, product_gelu,
+};
 use super::{Level, Quantiser};
 
 /// Numbers between −spread and spread that look random and are the same in every run.
@@ -396,6 +398,12 @@ fn products_that_do_not_fit_are_refused() {
     assert_eq!(run(&Weights { packed: &packed[1..], ..weights }, 4, 6), Err(ProductError));
     assert_eq!(run(&Weights { scales: &scales[1..], ..weights }, 4, 6), Err(ProductError));
     assert_eq!(run(&Weights { starts: &[], ..weights }, 4, 6), Err(ProductError));
+    // One more input, and a sum might not fit 32 bits.
+    for (inputs, expected) in [(MOST_INPUTS, Ok(1)), (MOST_INPUTS + 1, Err(ProductError))] {
+        let packed = vec![0; packed_len(inputs, 3)];
+        let wide = Weights { packed: &packed, inputs, ..weights };
+        assert_eq!(wide.check(&vec![0; inputs], 3), expected, "{inputs}");
+    }
     let quantiser = Quantiser::new(1.0, 0);
     let gelu = |bias: &[f32]| product_gelu(Level::best(), &weights, &[1; 4], bias, quantiser, &mut [0; 6]);
     assert_eq!((gelu(&[0.0; 3]), gelu(&[])), (Ok(()), Err(ProductError)));

@@ -16,6 +16,7 @@ use super::weights::SharedWeights;
 use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Receipt, runtime};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider, ProviderKind};
+use crate::operators;
 use crate::text::{TextTokenizer, Tokens};
 
 /// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
@@ -151,10 +152,12 @@ impl<'a> Loader<'a> {
         if let Some(weights) = &self.weights {
             builder = weights.supply(builder).map_err(failed)?;
         }
+        let turn = (self.package.layout == Layout::Packed).then(operators::opening);
         let session = match &self.source {
             Source::File(file) => builder.commit_from_file(file).map_err(failed)?,
             Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,
         };
+        drop(turn);
         let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {

@@ -81,6 +81,7 @@ impl Probe {
             let builder =
                 Session::builder(&environment)?.with_intra_threads(threads)?.with_inter_threads(1)?;
             let operators = operators::domain(kernels, threads)?;
+            let _turn = operators::opening();
             builder.with_optimization_level(level)?.with_operators(operators)?.commit_from_memory(graph)
         };
         let session = open().map_err(|e| ProbeError::Refused(e.message().trim_end().to_owned()))?;

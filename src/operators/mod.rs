@@ -28,6 +28,7 @@ mod product;
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ort::operator::{ComputeContext, Kernel, OperatorDomain};
 use ort::value::TensorElementType;
@@ -53,6 +54,14 @@ pub fn domain(level: Level, threads: usize) -> ort::Result<OperatorDomain> {
     #[cfg(test)]
     let domain = domain.add(tests::Fails::Alone)?.add(tests::Fails::OnAThread)?.add(tests::Fails::InWords)?;
     Ok(domain)
+}
+
+/// To be held while a session with our operators opens. ONNX Runtime keeps the names of domains in one
+/// table of the process; two sessions that open at once may both find ours missing, and the second one to
+/// add it fails (`DomainToVersionRange::AddDomainToVersion`).
+pub fn opening() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an operator gives: floats, or quantised bytes.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use squeezeflow::compile::{Plan, Precision, Target, Texts, build};
 
-use super::report::{data, here};
+use super::report::{self, data};
 
 /// The precisions, as the folders are called.
 pub const PRECISIONS: [&str; 2] = ["fp32", "int8"];
@@ -31,7 +31,7 @@ pub fn packages(dir: &Path, checkpoint: &Path) -> [PathBuf; 2] {
             calibrate: int8.then(|| texts.clone()),
             evaluate: None,
             max_accuracy_loss: f64::INFINITY,
-            library: library(),
+            library: Some(report::library()),
             sessions: NonZeroUsize::MIN,
         };
         let built = build(&plan, &|_| ()).unwrap();
@@ -56,13 +56,4 @@ fn texts() -> Texts {
             texts: squeezeflow::demo::texts().into_iter().map(str::to_owned).collect(),
         },
     }
-}
-
-/// The one that `make onnxruntime` fetched, unless another is named.
-fn library() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("ORT_DYLIB_PATH") {
-        return Some(named.into());
-    }
-    let versions = std::fs::read_dir(here(".cache/onnxruntime")).ok()?.flatten();
-    versions.map(|version| version.path().join("libonnxruntime.so")).find(|library| library.exists())
 }

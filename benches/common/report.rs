@@ -84,6 +84,16 @@ fn onnxruntime() -> String {
     newest.unwrap_or_else(|| "of ORT_DYLIB_PATH".to_owned())
 }
 
+/// The library that `make onnxruntime` fetched, unless another is named.
+pub fn library() -> std::path::PathBuf {
+    if let Some(named) = std::env::var_os("ORT_DYLIB_PATH") {
+        return named.into();
+    }
+    let versions = std::fs::read_dir(here(".cache/onnxruntime")).expect("make onnxruntime").flatten();
+    let library = versions.map(|version| version.path().join("libonnxruntime.so")).find(|l| l.exists());
+    library.expect("make onnxruntime")
+}
+
 /// A file of the data sets. `DATA` names their folder.
 pub fn data(name: &str) -> std::path::PathBuf {
     std::env::var("DATA").map_or_else(|_| here("../shared/data"), std::path::PathBuf::from).join(name)

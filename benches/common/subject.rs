@@ -17,7 +17,7 @@ use squeezeflow::config::settings::{Model, Provider, ProviderKind};
 use squeezeflow::model::{self, Infer};
 use squeezeflow::text::Tokens;
 
-use super::report::here;
+use super::report;
 
 /// The first argument of a process that is a subject.
 pub const VERB: &str = "--subject";
@@ -129,14 +129,7 @@ pub fn serve() -> Option<()> {
 
 fn sessions(spec: &Spec) -> Vec<Box<dyn Infer>> {
     if spec.plain {
-        let library = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from).unwrap_or_else(|| {
-            let versions = std::fs::read_dir(here(".cache/onnxruntime")).expect("make onnxruntime").flatten();
-            versions
-                .map(|v| v.path().join("libonnxruntime.so"))
-                .find(|l| l.exists())
-                .expect("make onnxruntime")
-        });
-        let environment = ort::init_from(library).unwrap().with_telemetry(false).build().unwrap();
+        let environment = ort::init_from(report::library()).unwrap().with_telemetry(false).build().unwrap();
         let graph = ["model.onnx", "onnx/model.onnx"]
             .map(|name| spec.path.join(name))
             .into_iter()

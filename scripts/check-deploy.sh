@@ -41,11 +41,35 @@ python() {
 # The folder of a Go module's sources.
 module() { has go "Go 1.24 or later" && (cd "$work" && go mod download -json "$1") | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }
 
+# compose-go's own command reads the file, but does not ask whether the services that are named exist.
 compose() {
     has go "Go 1.24 or later" || return 1
-    [ -e "$work/bin/compose" ] || { GOBIN=$work/bin go install github.com/compose-spec/compose-go/v2/cmd@v2.16.2 &&
-        mv "$work/bin/cmd" "$work/bin/compose"; } || return 1
-    "$work/bin/compose" docker-compose.yml
+    [ -x "$work/compose/compose" ] || (
+        mkdir -p "$work/compose" && cd "$work/compose" && cat >main.go <<'GO' &&
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+)
+
+func main() {
+	options, err := cli.NewProjectOptions(os.Args[1:], cli.WithInterpolation(true), cli.WithConsistency(true))
+	if err == nil {
+		_, err = options.LoadProject(context.Background())
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+GO
+            rm -f go.mod go.sum && go mod init compose && go get github.com/compose-spec/compose-go/v2/cli@v2.16.2 && go build
+    ) || return 1
+    "$work/compose/compose" docker-compose.yml
 }
 
 custom() {

@@ -77,10 +77,10 @@ pub fn unknown(expression: &str, known: &Known) -> Vec<String> {
             name if known.contains_key(name) => metrics.push(name),
             // Of a variable: `label_values(metric, label)`.
             "instance" if before == "," => {}
-            word if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => {
-                if !WORDS.contains(&word) {
-                    wrong.push(format!("`{word}` is not in docs/OPERATIONS.md"));
-                }
+            word if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && !WORDS.contains(&word) =>
+            {
+                wrong.push(format!("`{word}` is not in docs/OPERATIONS.md"));
             }
             _ => {}
         }

@@ -72,6 +72,19 @@ GO
     "$work/compose/compose" docker-compose.yml
 }
 
+# Its own code: the modules that it is made of have one version, which its go.mod leaves to us.
+kubernetes() {
+    local version=37.2 dir=$work/kubernetes
+    has go "Go 1.26 or later" || return 1
+    [ -x "$dir/check" ] && [ "$dir/check" -nt scripts/check_kubernetes.go ] || (
+        mkdir -p "$dir" && cp scripts/check_kubernetes.go "$dir/main.go" && cd "$dir" && rm -f go.mod go.sum && go mod init check &&
+            sources=$(module "k8s.io/kubernetes@v1.$version") && [ -n "$sources" ] &&
+            sed -n "s/^[[:space:]]*\\(k8s.io\\/[a-z0-9-]*\\) v0.0.0\$/replace \\1 => \\1 v0.$version/p" "$sources/go.mod" >>go.mod &&
+            go get "k8s.io/kubernetes@v1.$version" && go mod tidy && go build -o check .
+    ) || return 1
+    "$dir/check" deploy/kubernetes/*.yaml
+}
+
 custom() {
     local file=$1 module=$2 schemas
     schemas=$(module "$module") && [ -n "$schemas" ] || { echo "no $module"; return 1; }
@@ -109,6 +122,7 @@ YAML
 check 'Dockerfile (hadolint)' python hadolint Dockerfile
 check 'shell scripts (shellcheck)' python shellcheck scripts/*.sh deploy/*.sh deploy/*/*.sh
 check 'docker-compose.yml (compose-go, the reference implementation)' compose
+check 'Kubernetes manifests (the API server'"'"'s own validation, 1.37)' kubernetes
 check 'Kubernetes manifests (schemas of 1.37, strict)' python kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 check 'Kubernetes manifests (schemas of 1.31, strict)' python kubernetes-validate --strict --quiet -k 1.31 deploy/kubernetes/*.yaml
 check 'KEDA (its CRDs, strict)' custom deploy/kubernetes/operators/keda.yaml github.com/kedacore/keda/v2@v2.21.0 'config/crd/bases/keda.sh_*.yaml'

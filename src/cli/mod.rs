@@ -23,6 +23,7 @@ mod package;
 mod progress;
 mod run;
 mod schema;
+mod silence;
 mod tag;
 mod test;
 
@@ -80,6 +81,7 @@ struct SetArguments {
 
 /// Runs the verb.
 pub fn dispatch(cli: Cli) -> Exit {
+    silence::no_telemetry();
     memory::bound_arenas();
     std::panic::set_hook(Box::new(report_panic));
     match cli.verb {

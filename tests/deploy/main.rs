@@ -173,6 +173,19 @@ fn the_pipeline_in_kubernetes_is_one_and_fits_its_pod() {
     assert_eq!(keda[0]["spec"]["scaleTargetRef"]["name"], set["metadata"]["name"]);
 }
 
+#[test]
+fn the_model_runs_and_nothing_is_left_at_home() {
+    // ONNX Runtime would leave its maker's identifier and a queue of events there.
+    let home = TempDir::new().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+    program.args(["model", "verify", "models/sentiment"]).current_dir(here("")).env("HOME", home.path());
+    program.env_remove("ORT_DISABLE_TELEMETRY").env_remove("XDG_CACHE_HOME");
+    let output = program.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// The health check of the image, against a server that answers so.
 fn health_check(answer: &'static str) -> bool {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -23,9 +23,9 @@ use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::Join;
-use crate::model::{Infer, InferError, Layout, Loaded};
+use crate::model::{Infer, InferError, Layout, Loaded, Output};
 use crate::record::{Outcome, Record, Tracked};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Spans, Telemetry};
 use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
@@ -69,7 +69,8 @@ pub struct Stages {
 
 impl Stages {
     /// Builds and starts all stages. Must be called inside a tokio runtime: the batcher is a task.
-    pub fn start(settings: &Settings, loaded: Loaded, metrics: &Metrics) -> Result<Self, PipelineError> {
+    pub fn start(settings: &Settings, loaded: Loaded, telemetry: &Telemetry) -> Result<Self, PipelineError> {
+        let Telemetry { metrics, spans, .. } = telemetry;
         let Loaded { package, sessions, receipt } = loaded;
         let max_length = settings.model.max_length.map_or(package.max_length, usize::from);
         let max_length = max_length.min(package.max_length);
@@ -107,9 +108,10 @@ impl Stages {
             let (mut model, run) = Watched::new(model);
             runs.push(run);
             let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
-            let (canary, metrics, layout) = (canary.clone(), metrics.clone(), package.layout);
+            let (canary, layout) = (canary.clone(), package.layout);
+            let watching = (metrics.clone(), spans.clone());
             threads.spawn("session", move |fault| {
-                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &metrics)
+                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &watching)
                 {
                     fault.raise(error.into());
                 }
@@ -182,6 +184,7 @@ fn text_worker(
     out: &Sender<Tracked<Outcome>>,
 ) {
     while let Some(Tracked { ticket, trace, mut stamps, item: record }) = records.pop() {
+        stamps.taken = Some(Instant::now());
         let result = reader.read(record);
         stamps.tokenized = Some(Instant::now());
         let sent = match result {
@@ -202,7 +205,7 @@ fn session(
     slots: &mpsc::Sender<Slot>,
     cache: &Cache,
     answered: &mpsc::Sender<Answered>,
-    metrics: &Metrics,
+    (metrics, spans): &(Metrics, Spans),
 ) -> Result<(), InferError> {
     loop {
         let (slot, next) = oneshot::channel();
@@ -223,6 +226,12 @@ fn session(
         for work in &mut batch {
             work.stamps.inferred = Some(done);
         }
+        let failed = answers.iter().map(|answer| !answer.as_ref().is_ok_and(Output::is_finite));
+        spans.batch(
+            batch.iter_mut().map(|work| &mut work.trace).zip(failed),
+            (real, computed),
+            (started, done),
+        );
         if answered.blocking_send(cache.answered(batch, answers)).is_err() {
             return Ok(());
         }

@@ -141,11 +141,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use opentelemetry::trace::SpanContext;
-
     use super::*;
     use crate::model::{Layout, Output, Receipt};
-    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
+    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Trace, Tracked};
     use crate::telemetry::Metrics;
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
@@ -167,7 +165,7 @@ mod tests {
         let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
         let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len(), masked: 0 };
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
-        let mut tracked = Tracked::new(ticket, SpanContext::NONE, Reading { document, sequences, amount });
+        let mut tracked = Tracked::new(ticket, Trace::NONE, Reading { document, sequences, amount });
         tracked.stamps.tokenized = Some(Instant::now());
         tracked
     }

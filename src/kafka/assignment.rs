@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::handover::Named;
 use super::watchdog::Watch;
 use crate::config::settings::Limits;
-use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
+use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket, Trace};
 use crate::sequencer::{Ledger, TicketError};
 
 type Partitions = Vec<(Arc<str>, i32)>;
@@ -16,6 +16,7 @@ type Partitions = Vec<(Arc<str>, i32)>;
 /// An outcome in its partition's line.
 pub(super) struct Ready {
     pub(super) outcome: Outcome,
+    pub(super) trace: Trace,
     pub(super) stamps: Stamps,
     pub(super) settled: Instant,
 }
@@ -330,8 +331,8 @@ mod tests {
             timestamp: crate::record::Timestamp(None),
         };
         let outcome = Outcome::PassThrough { record, why: crate::record::PassThrough::Tombstone };
-        let stamps = Stamps { admitted: Instant::now(), tokenized: None, batched: None, inferred: None };
-        Ready { outcome, stamps, settled: Instant::now() }
+        let now = Instant::now();
+        Ready { outcome, trace: Trace::NONE, stamps: Stamps::admitted(now), settled: now }
     }
 
     fn finish(a: &mut Assignment, ticket: Ticket) {

@@ -28,7 +28,7 @@ use crate::pipeline::Stages;
 use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, extract};
+use crate::telemetry::{Delivered, Health, Metrics, Spans, Telemetry};
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
@@ -64,6 +64,7 @@ pub(super) struct Worker {
     pub(super) assignment: Assignment,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
+    spans: Spans,
     /// The member of the group to whom our partitions were assigned.
     pub(super) member: Option<String>,
     /// What the group waits for.
@@ -95,8 +96,7 @@ pub(super) struct Worker {
 pub fn run(
     settings: Settings,
     loaded: Loaded,
-    metrics: Metrics,
-    health: Health,
+    telemetry: Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
@@ -131,7 +131,8 @@ pub fn run(
     }
     let consumer =
         BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &metrics)?;
+    let stages = Stages::start(&settings, loaded, &telemetry)?;
+    let Telemetry { metrics, health, spans } = telemetry;
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
     let mut worker = Worker {
@@ -142,6 +143,7 @@ pub fn run(
         publisher,
         metrics,
         health,
+        spans,
         member: None,
         handover: Handover::default(),
         gap_reported: false,
@@ -228,8 +230,8 @@ impl Worker {
 
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
-        while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            let ready = Ready { outcome, stamps, settled: Instant::now() };
+        while let Ok(Tracked { ticket, trace, stamps, item: outcome }) = self.stages.outcomes.try_recv() {
+            let ready = Ready { outcome, trace, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
                 Ok(()) => self.inside = self.inside.saturating_sub(1),
                 Err(TicketError::Stale) => {
@@ -240,12 +242,13 @@ impl Worker {
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
-                let Ready { outcome, stamps, settled } = ready;
+                let Ready { outcome, trace, stamps, settled } = ready;
                 let outcome = self.publisher.unless_refused(outcome);
                 if let Some(surge) = &mut self.surge {
                     surge.see(&outcome)?;
                 }
-                let write = Arc::new(InFlight { ticket, outcome, stamps, settled, cut: Vec::new() });
+                let (released, cut) = (Instant::now(), Vec::new());
+                let write = Arc::new(InFlight { ticket, outcome, trace, stamps, settled, released, cut });
                 match &mut self.transactions {
                     Some(transactions) => transactions.retained.push(write),
                     None => self.waiting.push_back(write),
@@ -265,6 +268,9 @@ impl Worker {
         *count += 1;
         self.metrics.settled(&write.outcome, &write.stamps);
         self.metrics.delivered(write.stamps.admitted, write.settled, write.outcome.record().timestamp);
+        let to = self.publisher.topic_of(&write.outcome);
+        let InFlight { trace, outcome, stamps, released, .. } = write;
+        self.spans.delivered(&Delivered { trace, outcome, stamps, released: *released, to });
         // Stale: written, then the partition was lost; its next owner writes it again.
         if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
             tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
@@ -339,7 +345,7 @@ impl Worker {
             };
             self.summary.read += 1;
             self.metrics.admitted(&record);
-            let trace = extract(&record.headers);
+            let trace = self.spans.admitted(&record.headers);
             self.stages.submit(Tracked::new(ticket, trace, record))?;
             self.inside += 1;
             self.regulate()?;

@@ -61,6 +61,8 @@ pub(super) struct Instruments {
     pub(super) cache_evictions: Counter<u64>,
     pub(super) cache_entries: Gauge<u64>,
     pub(super) cache_bytes: Gauge<u64>,
+    pub(super) spans: Counter<u64>,
+    pub(super) metric_exports: Counter<u64>,
     pub(super) in_flight_records: Gauge<u64>,
     pub(super) in_flight_bytes: Gauge<u64>,
     pub(super) assigned_partitions: Gauge<u64>,
@@ -165,6 +167,16 @@ impl Instruments {
             ),
             cache_entries: gauge("squeezeflow_cache_entries", "{entry}", "Answers kept in the cache"),
             cache_bytes: gauge("squeezeflow_cache_bytes", "By", "Bytes of the answers kept in the cache"),
+            spans: counter(
+                "squeezeflow_spans_total",
+                "{span}",
+                "Spans by what became of them: exported, failed (not taken by the collector), dropped (no room)",
+            ),
+            metric_exports: counter(
+                "squeezeflow_metric_exports_total",
+                "{export}",
+                "Exports of metrics to a collector by result",
+            ),
             in_flight_records: gauge(
                 "squeezeflow_in_flight_records",
                 "{record}",

@@ -12,6 +12,7 @@ use prometheus::Registry;
 
 use super::Health;
 use super::instruments::{Instruments, PartitionGauges, keys};
+use super::otlp::Reader;
 use crate::record::{Outcome, PassThrough, Reason, Record, Stamps, Timestamp};
 
 /// Cheap to clone; all clones feed the same instruments. The default one records nothing.
@@ -44,6 +45,15 @@ impl Metrics {
     /// # Errors
     /// When the exporter refuses; it has no reason to.
     pub fn new(health: &Health) -> Result<(Self, Registry), MetricsError> {
+        Self::exported(health, Resource::builder_empty().build(), None)
+    }
+
+    /// [`Metrics::new`], with a second reader, for a collector that `resource` introduces us to.
+    pub(super) fn exported(
+        health: &Health,
+        resource: Resource,
+        reader: Option<Reader>,
+    ) -> Result<(Self, Registry), MetricsError> {
         let registry = Registry::new();
         // Names in the code are the names on the wire: the exporter adds no unit, no `_total`, no
         // scope labels.
@@ -55,11 +65,11 @@ impl Metrics {
             .scope_info_enabled(false)
             .build()
             .map_err(MetricsError)?;
-        let resource = Resource::builder()
-            .with_service_name("squeezeflow")
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
-        let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).build();
+        let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter);
+        if let Some(reader) = reader {
+            provider = provider.with_reader(reader);
+        }
+        let provider = provider.build();
         let partitions = PartitionGauges::default();
         let on = Instruments::new(&provider.meter("squeezeflow"), health, &partitions);
         let metrics = Self(Some(Arc::new(Inner { on, partitions, _provider: provider })));
@@ -101,9 +111,13 @@ impl Metrics {
         }
         for result in ["ok", "error"] {
             on.commits.add(0, &[KeyValue::new(keys::RESULT, result)]);
+            on.metric_exports.add(0, &[KeyValue::new(keys::RESULT, result)]);
         }
         for result in ["committed", "aborted", "renewed"] {
             on.transactions.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
+        for result in ["exported", "failed", "dropped"] {
+            self.spans(result, 0);
         }
         self.in_flight(0, 0);
         self.assignment(0, 0);
@@ -223,6 +237,19 @@ impl Metrics {
     pub fn stale(&self) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
         on.stale_results.add(1, &[]);
+    }
+
+    /// What became of spans: `exported`, `failed` (the collector did not take them), `dropped` (there was
+    /// no room for them).
+    pub fn spans(&self, result: &'static str, spans: usize) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.spans.add(spans as u64, &[KeyValue::new(keys::RESULT, result)]);
+    }
+
+    /// Metrics went to the collector, or not.
+    pub fn metric_export(&self, ok: bool) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.metric_exports.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
     }
 
     /// What is between admission and delivery.

@@ -38,8 +38,8 @@ fn enriched(label: &str) -> Outcome {
 fn exercise(metrics: &Metrics, health: &Health) {
     let start = Instant::now();
     let at = |millis| Some(start + Duration::from_millis(millis));
-    let stamps = Stamps { admitted: start, tokenized: at(3), batched: at(10), inferred: at(40) };
-    let unanswered = Stamps { admitted: start, tokenized: None, batched: None, inferred: None };
+    let unanswered = Stamps::admitted(start);
+    let stamps = Stamps { taken: at(1), tokenized: at(3), batched: at(10), inferred: at(40), ..unanswered };
     health.model_warm("sentiment", "sha256:ab", "fp32", "cpu");
     health.joined(2);
     metrics.admitted(&record("abcd"));

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod cases;
 mod records;
+mod telemetry;
 
 pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
+pub(in crate::config) use telemetry::*;
 
 use super::defaults;
 use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
@@ -49,6 +51,9 @@ pub(in crate::config) struct Pipeline {
     /// How the worker logs.
     #[serde(default)]
     pub(in crate::config) log: Log,
+    /// What is told besides logs and `/metrics`.
+    #[serde(default)]
+    pub(in crate::config) telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

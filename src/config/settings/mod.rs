@@ -10,8 +10,10 @@ use std::time::Duration;
 use super::Secret;
 
 mod records;
+mod telemetry;
 
 pub use records::*;
+pub use telemetry::*;
 
 /// One pipeline, ready to be built.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How the worker logs.
     pub log: Log,
+    /// The collector that is told of traces and metrics; `None`: none.
+    pub otlp: Option<Otlp>,
 }
 
 /// What a reader downstream may rely on.

@@ -13,6 +13,7 @@ use super::values::Check;
 use super::{path, raw, rules, words};
 
 mod records;
+mod telemetry;
 
 /// Settings, with warnings; or no settings, with at least one error. `base` is the folder that
 /// relative paths start from.
@@ -51,6 +52,7 @@ impl Check<'_> {
             limits: self.limits(&raw.limits, &batch, &model),
             admin: self.admin(&raw.admin),
             log: self.log(&raw.log),
+            otlp: self.otlp(&raw.telemetry.otlp),
             model,
             batch,
         }

@@ -85,6 +85,7 @@ fn work(
 ) -> Result<Summary, WorkerError> {
     let _context = runtime.enter();
     let health = Health::new();
+    health.stuck_after(settings.stuck_after);
     let (telemetry, registry, export) = telemetry::start(&settings, &health)?;
     let model::Receipt { model, digest, precision, provider, .. } = &loaded.receipt;
     tracing::info!(model, digest, precision, provider, sessions = loaded.sessions.len(), "model is warm");

@@ -3,7 +3,7 @@
 //! and read on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
@@ -18,6 +18,7 @@ use super::error::{RunError, consumer_fate};
 use super::exactly_once::Transactions;
 use super::handover::Handover;
 use super::publish::Publisher;
+use super::standby::Standby;
 use super::surge::Surge;
 use super::{client, source, start};
 use crate::config::Settings;
@@ -28,7 +29,7 @@ use crate::pipeline::Stages;
 use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Delivered, Health, Metrics, Spans, Telemetry};
+use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans, Telemetry};
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
@@ -65,6 +66,8 @@ pub(super) struct Worker {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     spans: Spans,
+    pulse: Pulse,
+    pub(super) standby: Standby,
     /// The member of the group to whom our partitions were assigned.
     pub(super) member: Option<String>,
     /// What the group waits for.
@@ -133,6 +136,7 @@ pub fn run(
         BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
     let stages = Stages::start(&settings, loaded, &telemetry)?;
     let Telemetry { metrics, health, spans } = telemetry;
+    let pulse = health.pulse("kafka");
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
     let mut worker = Worker {
@@ -144,6 +148,8 @@ pub fn run(
         metrics,
         health,
         spans,
+        pulse,
+        standby: Standby::default(),
         member: None,
         handover: Handover::default(),
         gap_reported: false,
@@ -178,6 +184,7 @@ impl Worker {
 
     /// Everything but reading.
     pub(super) fn turn(&mut self) -> Result<(), RunError> {
+        self.pulse.moves();
         if let Some(fault) = self.stages.take_fault() {
             return Err(fault.into());
         }
@@ -199,6 +206,7 @@ impl Worker {
         if self.last_observed.elapsed() >= OBSERVE_EVERY {
             self.last_observed = Instant::now();
             self.observe();
+            self.look_for_partitions();
             // Also where nothing is written.
             self.check_membership()?;
             self.watch()?;
@@ -299,8 +307,12 @@ impl Worker {
         for owned in self.assignment.iter() {
             let done = owned.ledger.committable().or(owned.committed).unwrap_or(owned.position);
             let lag = owned.end.map(|end| (end - done.raw()).max(0));
-            let oldest = owned.ledger.oldest().map(|t| t.elapsed());
-            self.metrics.partition(&owned.topic, owned.partition, lag, oldest);
+            let figure = PartitionFigure {
+                lag_records: lag,
+                lag_time: owned.lag_time(lag, SystemTime::now()),
+                oldest_unsettled: owned.ledger.oldest().map(|t| t.elapsed()).unwrap_or_default(),
+            };
+            self.metrics.partition(&owned.topic, owned.partition, figure);
         }
         if let Some(oldest) = self.assignment.oldest().filter(|age| *age > STALL_AFTER) {
             let seconds = oldest.as_secs();
@@ -337,7 +349,9 @@ impl Worker {
                     let Some(name) = self.assignment.topic_name(topic) else { continue };
                     let record = source::record(&message, name);
                     let offset = Offset::new(message.offset());
-                    let Some(ticket) = self.assignment.admit(topic, partition, offset, record.size()) else {
+                    let admitted =
+                        self.assignment.admit(topic, partition, offset, record.size(), record.timestamp);
+                    let Some(ticket) = admitted else {
                         continue;
                     };
                     (record, ticket)

@@ -11,7 +11,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::Registry;
 
 use super::Health;
-use super::instruments::{Instruments, PartitionGauges, keys};
+use super::instruments::{Instruments, PartitionFigure, PartitionGauges, keys};
 use super::otlp::Reader;
 use crate::record::{Outcome, PassThrough, Reason, Record, Stamps, Timestamp};
 
@@ -86,9 +86,14 @@ impl Metrics {
     /// with it, and an alert on a series that is not there is silent.
     fn start_at_zero(&self) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
-        for counter in
-            [&on.records_in, &on.bytes_in, &on.batch_splits, &on.stale_results, &on.offset_gap_records]
-        {
+        for counter in [
+            &on.records_in,
+            &on.bytes_in,
+            &on.batch_splits,
+            &on.stale_results,
+            &on.offset_gap_records,
+            &on.stalls,
+        ] {
             counter.add(0, &[]);
         }
         for result in ["hit", "joined", "miss"] {
@@ -138,7 +143,11 @@ impl Metrics {
         match outcome {
             Outcome::Enriched { emit, .. } => {
                 on.records_out.add(1, &out("enriched", "none"));
-                on.labels.add(1, &[KeyValue::new(keys::LABEL, emit.label.clone())]);
+                let label = [KeyValue::new(keys::LABEL, emit.label.clone())];
+                on.labels.add(1, &label);
+                if emit.score.is_finite() {
+                    on.label_score.record(f64::from(emit.score), &label);
+                }
             }
             Outcome::PassThrough { why, .. } => on.records_out.add(1, &out("passed", why.as_str())),
             Outcome::DeadLetter { letter, .. } => {
@@ -266,16 +275,10 @@ impl Metrics {
         on.paused_partitions.record(paused as u64, &[]);
     }
 
-    /// Per owned partition: records behind the end, and age of the oldest unsettled one.
-    pub fn partition(
-        &self,
-        topic: &str,
-        partition: i32,
-        lag: Option<i64>,
-        oldest_unsettled: Option<Duration>,
-    ) {
+    /// Of an owned partition: how far it is behind.
+    pub fn partition(&self, topic: &str, partition: i32, figure: PartitionFigure) {
         let Some(Inner { partitions, .. }) = self.0.as_deref() else { return };
-        partitions.set(topic, partition, lag, oldest_unsettled);
+        partitions.set(topic, partition, figure);
     }
 
     /// A partition that is no longer ours has no gauges.
@@ -296,7 +299,7 @@ fn seconds(duration: Duration) -> f64 {
 
 /// How old a record is. Zero where its producer's clock is ahead of ours; `None` without a
 /// timestamp.
-fn age(timestamp: Timestamp, now: SystemTime) -> Option<Duration> {
+pub fn age(timestamp: Timestamp, now: SystemTime) -> Option<Duration> {
     let millis = u64::try_from(timestamp.0?).ok()?;
     Some(now.duration_since(UNIX_EPOCH).ok()?.saturating_sub(Duration::from_millis(millis)))
 }

@@ -5,6 +5,7 @@
 //! | `instruments` | every instrument, named once |
 //! | `metrics` | when each is touched |
 //! | `health` | ready or not, alive or stuck, and why |
+//! | `pulse` | does every part of the worker move? |
 //! | `logs` | where log lines go, and in which shape |
 //! | `trace` | W3C trace context from a record's headers, and into those of its outcome |
 //! | `spans` | which records get spans; what is kept of them |
@@ -16,13 +17,16 @@ mod instruments;
 pub mod logs;
 mod metrics;
 mod otlp;
+mod pulse;
 mod span_data;
 mod spans;
 mod trace;
 
 pub use health::{Health, LoadedModel, Snapshot};
-pub use metrics::{Metrics, MetricsError};
+pub use instruments::PartitionFigure;
+pub use metrics::{Metrics, MetricsError, age};
 pub use otlp::Export;
+pub use pulse::{Pulse, Stuck};
 pub use spans::{Delivered, Spans};
 pub use trace::{extract, is_replaced, traceparent};
 

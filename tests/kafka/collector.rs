@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -98,10 +97,6 @@ impl Collector {
     /// All spans so far, in the order in which they came.
     pub fn spans(&self) -> Vec<Span> {
         self.taken.0.lock().unwrap().spans.clone()
-    }
-
-    pub fn count(&self) -> usize {
-        self.taken.0.lock().unwrap().spans.len()
     }
 
     /// Waits for a span that this is true of.
@@ -222,9 +217,4 @@ fn text(attribute: &KeyValue) -> String {
 /// In hexadecimal, as in a `traceparent`.
 pub fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How long it took.
-pub fn length(span: &Span) -> Duration {
-    Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano)
 }

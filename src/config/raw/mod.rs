@@ -216,6 +216,8 @@ pub(in crate::config) struct Admin {
     /// Where to listen, as `IP:port`. `0.0.0.0:9464` for every interface.
     #[schemars(length(min = 1))]
     pub(in crate::config) address: String,
+    /// When the Kafka thread, a session or the batcher has work and has not moved for this long, `/live` says 503 and names it.
+    pub(in crate::config) stuck_after: Duration,
 }
 
 /// How the worker logs.

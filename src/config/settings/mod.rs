@@ -38,6 +38,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The one address for metrics and probes; `None`: off.
     pub admin: Option<SocketAddr>,
+    /// A part of the worker that has work and has not moved for so long is stuck.
+    pub stuck_after: Duration,
     /// How the worker logs.
     pub log: Log,
     /// The collector that is told of traces and metrics; `None`: none.

@@ -51,6 +51,7 @@ impl Check<'_> {
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
             limits: self.limits(&raw.limits, &batch, &model),
             admin: self.admin(&raw.admin),
+            stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
             log: self.log(&raw.log),
             otlp: self.otlp(&raw.telemetry.otlp),
             model,

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -113,15 +115,17 @@ async fn listen(
 struct Sources {
     registry: Registry,
     health: Health,
+    /// A stuck worker was told of in the log.
+    told: Arc<AtomicBool>,
 }
 
 fn router(registry: Registry, health: Health) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
-        .route("/live", get(|| async { "alive\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
-        .with_state(Sources { registry, health })
+        .with_state(Sources { registry, health, told: Arc::default() })
 }
 
 async fn index() -> Html<&'static str> {
@@ -139,6 +143,25 @@ async fn metrics(State(sources): State<Sources>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// Asks nobody: a part that is stuck could not answer, and nothing here may wait for it.
+async fn live(State(sources): State<Sources>) -> Response {
+    let stuck = sources.health.stuck();
+    let alive = stuck.is_empty();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if !alive && !sources.told.swap(true, Ordering::Relaxed) {
+        let stuck = stuck.clone();
+        // On a thread of its own: the log may be what everybody is stuck at.
+        drop(tokio::task::spawn_blocking(move || {
+            tracing::error!(?stuck, "has work and does not move: /live says 503");
+        }));
+    }
+    if alive {
+        sources.told.store(false, Ordering::Relaxed);
+    }
+    let answer = serde_json::json!({ "alive": alive, "stuck": stuck });
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response()
 }
 
 async fn ready(State(sources): State<Sources>) -> Response {
@@ -191,7 +214,8 @@ mod tests {
         let (server, health) = started().await;
         let address = server.address();
         assert_ne!(address.port(), 0);
-        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
+        let answer = ask(address, "/live").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"alive\":true,\"stuck\":[]}\n"));
         assert!(ask(address, "/").await.contains("href=\"metrics\""));
         assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 
@@ -213,6 +237,26 @@ mod tests {
         assert!(
             answer.contains("squeezeflow_batch_splits_total 1") && answer.contains("squeezeflow_ready 1")
         );
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_move_is_named() {
+        let (server, health) = started().await;
+        let pulse = health.pulse("session 1");
+        health.stuck_after(Duration::from_millis(1));
+        pulse.moves();
+        let started = Instant::now();
+        let answer = loop {
+            let answer = ask(server.address(), "/live").await;
+            if answer.starts_with("HTTP/1.1 503") {
+                break answer;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "{answer}");
+        };
+        assert!(answer.contains("application/json") && answer.contains("\"what\":\"session 1\""), "{answer}");
+        assert!(ask(server.address(), "/metrics").await.contains("squeezeflow_live 0"));
+        pulse.rests();
+        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
     }
 
     #[tokio::test]

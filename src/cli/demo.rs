@@ -13,7 +13,7 @@ use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
 use crate::model;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, logs};
+use crate::telemetry::{Health, Metrics, Telemetry, logs};
 use tokio::runtime::Runtime;
 
 mod view;
@@ -57,7 +57,8 @@ pub fn run(args: &Args) -> Result<(), DemoError> {
         let loaded = model::load(&settings.model)?;
         let said = loaded.receipt.clone();
         health.model_warm(&said.model, &said.digest, &said.precision, said.provider);
-        Ok(kafka::run(settings, loaded, metrics, health, shutdown)?)
+        let telemetry = Telemetry { metrics, health, ..Telemetry::default() };
+        Ok(kafka::run(settings, loaded, telemetry, shutdown)?)
     })
 }
 

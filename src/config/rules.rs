@@ -19,6 +19,7 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
         transactions(settings),
         loops(settings),
         no_effect(settings),
+        stuck(settings),
     ]
     .concat()
 }
@@ -107,6 +108,16 @@ fn transactions(settings: &Settings) -> Vec<Problem> {
         found.push(problem.hint("remove it, or write `delivery: at-least-once`").also(&["delivery"]));
     }
     found
+}
+
+/// Is a batch given the time that it may take?
+fn stuck(settings: &Settings) -> Vec<Problem> {
+    if settings.stuck_after > settings.batch.timeout {
+        return Vec::new();
+    }
+    let what = "is not longer than `batch.timeout`: a batch that takes its time counts as stuck";
+    let problem = Problem::warning("admin.stuck_after", what);
+    vec![problem.hint(format!("more than {:?}", settings.batch.timeout)).also(&["batch.timeout"])]
 }
 
 /// A pipeline cannot feed itself, nor mix its results with its dead letters.

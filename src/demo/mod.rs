@@ -194,5 +194,7 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
         },
         admin: None,
         log: Log { format: LogFormat::Human, level: "warn".to_owned() },
+        otlp: None,
+        stuck_after: Duration::from_secs(120),
     }
 }

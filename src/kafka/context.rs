@@ -18,7 +18,7 @@ use rdkafka::{Statistics, TopicPartitionList};
 
 use super::handover::Named;
 use super::retained::Write;
-use crate::record::{Header, Offset, Outcome, Stamps, Ticket};
+use crate::record::{Header, Offset, Outcome, Stamps, Ticket, Trace};
 use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
@@ -145,8 +145,11 @@ pub(super) fn give_up(
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     pub(super) outcome: Outcome,
+    pub(super) trace: Trace,
     pub(super) stamps: Stamps,
     pub(super) settled: Instant,
+    /// Its turn in its partition's line had come.
+    pub(super) released: Instant,
     /// Of a dead letter that had to be cut: what tells of the whole.
     pub(super) cut: Vec<Header>,
 }

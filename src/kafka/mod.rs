@@ -17,6 +17,7 @@
 //! | `retained` | what no committed transaction holds yet |
 //! | `handover` | what the group gives and wants back, until it is answered |
 //! | `member` | who we are in the group |
+//! | `standby` | a member without partitions: too many members, or too early? |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
@@ -51,6 +52,7 @@ mod rebalance;
 mod renewal;
 mod retained;
 pub(crate) mod source;
+mod standby;
 mod start;
 mod surge;
 pub(crate) mod topic_limits;

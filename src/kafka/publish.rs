@@ -15,10 +15,11 @@ use super::surge::Surge;
 use super::topic_limits::TopicLimits;
 use super::{cut, headers};
 use crate::config::settings::{Output, OutputPartition};
-use crate::enrich::{dead_letter_headers, source_headers};
+use crate::enrich::{dead_letter_headers, dead_letter_trace, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{is_replaced, traceparent};
 
 /// How long the brokers may take to answer (or to create a topic) at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -207,7 +208,7 @@ impl Publisher {
 
     /// Hands one outcome to the producer. Called in order of release.
     pub(super) fn send(&self, write: &Arc<InFlight>) -> Result<(), RDKafkaErrorCode> {
-        let extra;
+        let (extra, context);
         let (topic, record, value, added, timestamp, partition) = match &write.outcome {
             Outcome::Enriched { record, emit: Emit { value, headers, timestamp, .. } } => {
                 let topic = self.topic_of(&write.outcome);
@@ -222,14 +223,19 @@ impl Publisher {
                 (topic, record, value, extra.as_slice(), wire(record.timestamp), partition)
             }
             Outcome::DeadLetter { record, letter } => {
-                let marks = write.cut.iter().cloned();
+                let marks = write.cut.iter().cloned().chain(trace_headers(write).into_iter().flatten());
                 extra = marks.chain(dead_letter_headers(record, letter)).collect();
                 // No timestamp: the time of writing, so that retention does not delete an old
                 // record the moment it arrives.
                 (self.dead.as_str(), record, record.value.as_ref(), extra.as_slice(), None, None)
             }
         };
-        let all: Vec<&Header> = record.headers.iter().chain(added).collect();
+        // The record's own, but for a context that ours takes the place of. A dead letter keeps all of
+        // them, and has ours beside.
+        let recorded = write.trace.recorded(&write.outcome).filter(|_| !is_letter(write));
+        context = recorded.map(|own| traceparent(&write.trace, own));
+        let kept = record.headers.iter().filter(|h| context.is_none() || !is_replaced(h, &write.trace));
+        let all: Vec<&Header> = kept.chain(added).chain(&context).collect();
         let mut message = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, write.clone());
         message.key = record.key.as_deref();
         message.payload = value.map(Vec::as_slice);
@@ -297,9 +303,9 @@ impl Publisher {
         surge: Option<&mut Surge>,
     ) -> Result<Arc<InFlight>, RunError> {
         // Shared where a producer that was renewed has not let go of it yet.
-        let InFlight { ticket, outcome, stamps, settled, mut cut } = Arc::unwrap_or_clone(write);
-        let topic = self.topic_of(&outcome).to_owned();
-        let outcome = match outcome {
+        let mut write = Arc::unwrap_or_clone(write);
+        let topic = self.topic_of(&write.outcome).to_owned();
+        write.outcome = match write.outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
                 let message = format!("the record is larger than topic `{topic}` takes");
                 surge.map_or(Ok(()), |surge| surge.worsen(Reason::OutputTooLarge))?;
@@ -307,17 +313,17 @@ impl Publisher {
                 Outcome::DeadLetter { record, letter }
             }
             Outcome::DeadLetter { mut record, letter } => {
-                if !cut::shorten(&mut record, &mut cut) {
+                if !cut::shorten(&mut record, &mut write.cut) {
                     let code = RDKafkaErrorCode::MessageSizeTooLarge;
                     return Err(RunError::Publish { topic: self.dead.clone(), code });
                 }
                 Outcome::DeadLetter { record, letter }
             }
         };
-        Ok(Arc::new(InFlight { ticket, outcome, stamps, settled, cut }))
+        Ok(Arc::new(write))
     }
 
-    fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
+    pub(super) fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
         match outcome {
             Outcome::DeadLetter { .. } => &self.dead,
             Outcome::Enriched { emit: Emit { topic: Some(routed), .. }, .. } => routed,
@@ -340,20 +346,35 @@ fn wire(timestamp: Timestamp) -> Option<i64> {
     Some(timestamp.0.unwrap_or(-1))
 }
 
+fn is_letter(write: &InFlight) -> bool {
+    matches!(write.outcome, Outcome::DeadLetter { .. })
+}
+
+/// What goes beside a dead letter's own headers, where our span of it is recorded.
+fn trace_headers(write: &InFlight) -> Option<[Header; 2]> {
+    let own = write.trace.recorded(&write.outcome)?;
+    Some(dead_letter_trace(traceparent(&write.trace, own), own.trace.to_string()))
+}
+
 /// Bytes of key, value and headers as they were sent.
 fn wire_size(write: &InFlight) -> usize {
-    let letter;
-    let (record, value, added) = match &write.outcome {
+    let added;
+    let (record, value, extra) = match &write.outcome {
         Outcome::Enriched { record, emit } => (record, emit.value.as_ref(), emit.headers.as_slice()),
         Outcome::PassThrough { record, .. } => (record, None, [].as_slice()),
-        Outcome::DeadLetter { record, letter: why } => {
-            letter = dead_letter_headers(record, why);
-            (record, None, letter.as_slice())
+        Outcome::DeadLetter { record, letter } => {
+            added = dead_letter_headers(record, letter);
+            (record, None, added.as_slice())
         }
     };
     let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
+    let recorded = write.trace.recorded(&write.outcome);
+    let context = match is_letter(write) {
+        true => trace_headers(write).map_or_else(Vec::new, Into::into),
+        false => recorded.map_or_else(Vec::new, |own| vec![traceparent(&write.trace, own)]),
+    };
     // Each with two lengths, of a byte or more: of 400,000 headers they are the larger part.
-    let headers = record.headers.iter().chain(added).chain(&write.cut);
+    let headers = record.headers.iter().chain(extra).chain(&write.cut).chain(&context);
     let headers = headers.map(|h| 2 + h.name.len() + bytes(&h.value));
     bytes(&record.key) + value.map_or(bytes(&record.value), Vec::len) + headers.sum::<usize>()
 }

@@ -3,6 +3,7 @@
 
 use super::marker::Marker;
 use crate::config;
+use crate::enrich::TRACE_ID;
 use crate::record::{Header, Offset, Record, Timestamp};
 
 const PREFIX: &[u8] = b"__squeezeflow.errors.";
@@ -105,6 +106,10 @@ impl Story {
     fn of(self, record: Record) -> Letter {
         let Record { partition, offset, key, value, mut headers, timestamp: written, .. } = record;
         headers.truncate(headers.len().saturating_sub(STORY.len()));
+        if headers.last().is_some_and(|h| h.name == TRACE_ID.as_bytes()) {
+            // With the `traceparent` in front of it.
+            headers.truncate(headers.len().saturating_sub(2));
+        }
         let cut = headers.last().is_some_and(|h| h.name.starts_with(CUT));
         Letter {
             partition,

@@ -51,6 +51,8 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
         },
         admin: None,
         log: Log { format: LogFormat::Human, level: "off".to_owned() },
+        otlp: None,
+        stuck_after: Duration::from_secs(120),
     }
 }
 

@@ -18,6 +18,7 @@ use super::wait::{PATIENCE, until, until_some};
 #[derive(Clone)]
 pub struct Pipeline {
     settings: Value,
+    environment: Vec<(String, String)>,
 }
 
 impl Pipeline {
@@ -34,7 +35,7 @@ impl Pipeline {
             "admin": { "address": "127.0.0.1:0" },
             "log": { "format": "json", "level": "info" },
         });
-        Self { settings }
+        Self { settings, environment: Vec::new() }
     }
 
     /// Sets one value, named by its place in the file (`delivery`, `limits.drain_timeout`).
@@ -52,6 +53,12 @@ impl Pipeline {
         self
     }
 
+    /// Sets a variable of the program's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
         let (mut command, dir) = self.command(&["run"]);
@@ -66,6 +73,7 @@ impl Pipeline {
         // JSON is YAML.
         std::fs::write(dir.join("pipeline.yaml"), self.settings.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(verb).arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
         command.stdout(std::fs::File::create(dir.join("stdout")).unwrap());
         command.stderr(std::fs::File::create(dir.join("stderr")).unwrap());
@@ -241,7 +249,7 @@ impl Drop for Worker {
 }
 
 /// The library, which the script fetches where nobody names one.
-fn onnxruntime() -> PathBuf {
+pub fn onnxruntime() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY
         .get_or_init(|| {

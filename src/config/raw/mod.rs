@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod cases;
 mod records;
+mod telemetry;
 
 pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
+pub(in crate::config) use telemetry::*;
 
 use super::defaults;
 use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
@@ -49,6 +51,9 @@ pub(in crate::config) struct Pipeline {
     /// How the worker logs.
     #[serde(default)]
     pub(in crate::config) log: Log,
+    /// What is told besides logs and `/metrics`.
+    #[serde(default)]
+    pub(in crate::config) telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -211,6 +216,8 @@ pub(in crate::config) struct Admin {
     /// Where to listen, as `IP:port`. `0.0.0.0:9464` for every interface.
     #[schemars(length(min = 1))]
     pub(in crate::config) address: String,
+    /// When the Kafka thread, a session or the batcher has work and has not moved for this long, `/live` says 503 and names it.
+    pub(in crate::config) stuck_after: Duration,
 }
 
 /// How the worker logs.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use super::Secret;
 
 mod records;
+mod telemetry;
 
 pub use records::*;
+pub use telemetry::*;
 
 /// One pipeline, ready to be built.
 #[derive(Debug, Clone)]
@@ -36,8 +38,12 @@ pub struct Settings {
     pub limits: Limits,
     /// The one address for metrics and probes; `None`: off.
     pub admin: Option<SocketAddr>,
+    /// A part of the worker that has work and has not moved for so long is stuck.
+    pub stuck_after: Duration,
     /// How the worker logs.
     pub log: Log,
+    /// The collector that is told of traces and metrics; `None`: none.
+    pub otlp: Option<Otlp>,
 }
 
 /// What a reader downstream may rely on.

@@ -13,6 +13,7 @@ use super::values::Check;
 use super::{path, raw, rules, words};
 
 mod records;
+mod telemetry;
 
 /// Settings, with warnings; or no settings, with at least one error. `base` is the folder that
 /// relative paths start from.
@@ -50,7 +51,9 @@ impl Check<'_> {
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
             limits: self.limits(&raw.limits, &batch, &model),
             admin: self.admin(&raw.admin),
+            stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
             log: self.log(&raw.log),
+            otlp: self.otlp(&raw.telemetry.otlp),
             model,
             batch,
         }

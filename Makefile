@@ -36,6 +36,7 @@ bench: prepare onnxruntime kafka ## all figures of docs/BENCHMARKS.md, anew: an 
 	cargo bench --bench model
 	cargo bench --bench flow
 	cargo bench --bench delivery
+	cargo bench --bench tracing
 
 bench-stages: prepare onnxruntime ## each stage alone, for who works on one
 	cargo bench --bench stages

@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::enrich::dead_letter_headers;
+    use crate::enrich::{dead_letter_headers, dead_letter_trace};
     use crate::record::{DeadLetter, Reason, Stage};
 
     const STAGES: [Stage; 5] = [Stage::Decode, Stage::Tokenize, Stage::Infer, Stage::Enrich, Stage::Publish];
@@ -187,6 +187,15 @@ mod tests {
         }
     }
 
+    /// The same where our span of the record is recorded.
+    fn posted_traced(record: &Record, letter: &DeadLetter) -> Record {
+        let mut posted = posted(record, letter);
+        let at = record.headers.len();
+        let ours = dead_letter_trace(Header::new("traceparent", "00-…"), "4bf9…".to_owned());
+        posted.headers.splice(at..at, ours);
+        posted
+    }
+
     fn letter(reason: Reason, stage: Stage, message: &str) -> DeadLetter {
         DeadLetter { reason, message: message.to_owned(), stage }
     }
@@ -205,8 +214,10 @@ mod tests {
             reason in prop::sample::select(Reason::ALL.as_slice()),
             stage in prop::sample::select(STAGES.as_slice()),
             message in "\\PC*",
+            traced in any::<bool>(),
         ) {
-            let read = read(posted(&record, &letter(reason, stage, &message)));
+            let post = if traced { posted_traced } else { posted };
+            let read = read(post(&record, &letter(reason, stage, &message)));
             prop_assert_eq!(&read.original, &record);
             prop_assert_eq!((read.partition, read.offset), (3, Offset::new(77)));
             prop_assert_eq!(read.written, Timestamp(Some(1_700_000_000_000)));
@@ -221,7 +232,7 @@ mod tests {
         /// A letter that another pipeline could not read either is its letter, with ours inside.
         #[test]
         fn a_letter_of_a_letter_is_opened_one_at_a_time(record in record()) {
-            let inner = posted(&record, &letter(Reason::TextEmpty, Stage::Decode, "inner"));
+            let inner = posted_traced(&record, &letter(Reason::TextEmpty, Stage::Decode, "inner"));
             let outer = read(posted(&inner, &letter(Reason::InvalidJson, Stage::Decode, "outer")));
             prop_assert!(!outer.cut);
             prop_assert_eq!(&outer.original, &inner);

@@ -44,9 +44,11 @@ RUN apt-get update \
 COPY --from=onnxruntime-gpu /out/ /usr/local/lib/
 COPY --from=files /usr/local/ /usr/local/
 WORKDIR /usr/local/share/squeezeflow
-# No cpu in `model.fallback`: without a GPU it refuses to start, and says so.
+# No cpu in `model.fallback`: without a GPU it refuses to start, and says so. The packed model is for
+# processors only.
 ENV SQUEEZEFLOW__ADMIN__ADDRESS=0.0.0.0:9464 \
     SQUEEZEFLOW__LOG__FORMAT=json \
+    SQUEEZEFLOW__MODEL__PATH=/usr/local/share/squeezeflow/models/sentiment-portable \
     SQUEEZEFLOW__MODEL__PROVIDER=cuda
 EXPOSE 9464
 USER 10001:10001

@@ -46,7 +46,7 @@ fn packages_are_read_as_they_are() {
     let sentiment = Package::open(&here("models/sentiment")).unwrap();
     assert_eq!(sentiment.labels, ["negative", "positive"]);
     assert_eq!((sentiment.max_length, sentiment.activation), (512, Activation::Softmax));
-    assert_eq!((sentiment.name.as_str(), sentiment.precision.as_str()), ("sentiment", "fp32"));
+    assert_eq!((sentiment.name.as_str(), sentiment.precision.as_str()), ("sentiment", "int8"));
     assert!(sentiment.manifest.is_some() && sentiment.batch_invariant);
 
     let bert = Package::open(&here("tests/packages/tiny-bert")).unwrap();

@@ -6,6 +6,7 @@
 //! Not the SDK's own batch processor: it makes the caller build every span, says once in a lifetime that
 //! it drops some, and counts them nowhere.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,7 @@ impl Export {
                 .with_endpoint(&signal.endpoint)
                 .with_protocol(Protocol::HttpBinary)
                 .with_timeout(otlp.timeout)
-                .with_headers(otlp.headers.iter().map(|(k, v)| (k.clone(), v.reveal().to_owned())).collect())
+                .with_headers(plain_headers(otlp))
                 .build()?,
         };
         exporter.set_resource(resource);
@@ -126,7 +127,7 @@ impl Export {
                 .with_endpoint(&signal.endpoint)
                 .with_protocol(Protocol::HttpBinary)
                 .with_timeout(otlp.timeout)
-                .with_headers(otlp.headers.iter().map(|(k, v)| (k.clone(), v.reveal().to_owned())).collect())
+                .with_headers(plain_headers(otlp))
                 .build()?,
         };
         let (interval, patience) = (otlp.metrics_interval, otlp.timeout + GRACE);
@@ -227,7 +228,7 @@ async fn within(patience: Duration, export: impl Future<Output = OTelSdkResult>)
 }
 
 /// Tells the first time at once, and then what has come together since, now and then.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Seldom {
     last: Option<Instant>,
     since: u64,
@@ -251,6 +252,11 @@ fn headers(otlp: &Otlp) -> HeaderMap {
         Some((name.parse::<HeaderName>().ok()?, value))
     });
     pairs.collect()
+}
+
+/// The same, as the exporter over HTTP wants them.
+fn plain_headers(otlp: &Otlp) -> HashMap<String, String> {
+    otlp.headers.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect()
 }
 
 /// Who we are, for the collector: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have the last word.
@@ -295,5 +301,20 @@ impl MetricReader for Reader {
     }
     fn temporality(&self, kind: InstrumentKind) -> Temporality {
         self.0.temporality(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_often_is_told_seldom_and_added_up() {
+        let (mut seldom, mut told) = (Seldom::default(), Vec::new());
+        seldom.tell(3, |n| told.push(n));
+        seldom.tell(4, |n| told.push(n));
+        seldom.last = seldom.last.and_then(|last| last.checked_sub(SELDOM));
+        seldom.tell(5, |n| told.push(n));
+        assert_eq!(told, [3, 9]);
     }
 }

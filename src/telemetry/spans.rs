@@ -5,13 +5,14 @@
 //! nobody waits for. The one export of a record that was tried several times is the one that counted.
 //! `span_data` makes spans of what is handed over, `otlp` sends them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanKind, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample};
 use tokio::sync::mpsc;
 
+use super::otlp::Seldom;
 use super::{Metrics, trace};
 use crate::config::settings::Sampling;
 use crate::record::{Header, Outcome, OwnSpan, Stamps, Trace};
@@ -29,6 +30,8 @@ struct Inner {
     ids: RandomIdGenerator,
     queue: mpsc::Sender<Finished>,
     metrics: Metrics,
+    /// Of what is dropped.
+    told: Mutex<Seldom>,
 }
 
 /// What became of a record, for its spans.
@@ -108,7 +111,10 @@ impl Spans {
         let (queue, finished) = mpsc::channel(QUEUE);
         let roots = Sampler::TraceIdRatioBased(sampling.ratio);
         let (ids, metrics) = (RandomIdGenerator::default(), metrics.clone());
-        (Self(Some(Arc::new(Inner { sampling, roots, ids, queue, metrics }))), finished)
+        (
+            Self(Some(Arc::new(Inner { sampling, roots, ids, queue, metrics, told: Mutex::default() }))),
+            finished,
+        )
     }
 
     /// A record was admitted: reads the producer's context, and decides whether it is sampled.
@@ -201,7 +207,11 @@ impl Inner {
         if let Err(refused) = self.queue.try_send(finished) {
             let (mpsc::error::TrySendError::Full(dropped) | mpsc::error::TrySendError::Closed(dropped)) =
                 refused;
-            self.metrics.spans("dropped", dropped.spans());
+            let spans = dropped.spans();
+            self.metrics.spans("dropped", spans);
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).tell(spans as u64, |spans| {
+                tracing::warn!(spans, "more spans than can be exported: they are dropped");
+            });
         }
     }
 }

@@ -146,6 +146,16 @@ pub fn producer_config(kafka: &Kafka, transactional_id: Option<&str>) -> ClientC
     config
 }
 
+/// For questions: no group, and so nothing to leave at the end.
+pub fn asking_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = consumer_config(kafka);
+    for property in ["group.id", "group.instance.id"] {
+        config.remove(property);
+    }
+    config.set("allow.auto.create.topics", "false");
+    config
+}
+
 /// For reading a topic from end to end beside the workers: no group is joined, nothing committed;
 /// where a partition ends is told; what was never committed by its writer is not seen.
 pub fn reader_config(kafka: &Kafka) -> ClientConfig {

@@ -382,7 +382,7 @@ fn partitions_of(
                     return Err(RunError::Refused(code));
                 }
                 if started.elapsed() > START_PATIENCE {
-                    return Err(no_broker(servers, source));
+                    return Err(no_broker(servers, &source));
                 }
                 continue;
             }
@@ -398,6 +398,7 @@ fn partitions_of(
     Ok(None)
 }
 
-fn no_broker(servers: &str, source: KafkaError) -> RunError {
-    RunError::NoBroker { servers: servers.to_owned(), seconds: START_PATIENCE.as_secs(), source }
+fn no_broker(servers: &str, source: &KafkaError) -> RunError {
+    let (servers, seconds, reason) = (servers.to_owned(), START_PATIENCE.as_secs(), source.to_string());
+    RunError::NoBroker { servers, seconds, reason }
 }

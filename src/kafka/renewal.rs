@@ -200,7 +200,8 @@ impl Worker {
             }
             if started.elapsed() > START_PATIENCE {
                 let (servers, seconds) = (servers.to_owned(), START_PATIENCE.as_secs());
-                return Err(RunError::NoBroker { servers, seconds, source: error });
+                let reason = error.to_string();
+                return Err(RunError::NoBroker { servers, seconds, reason });
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::info!(%error, "waiting for the transaction coordinator");

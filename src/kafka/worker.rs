@@ -19,7 +19,7 @@ use super::exactly_once::Transactions;
 use super::handover::Handover;
 use super::publish::Publisher;
 use super::surge::Surge;
-use super::{client, source, start};
+use super::{client, entry, source, start};
 use crate::config::Settings;
 use crate::config::settings::Delivery;
 use crate::fate::Fate;
@@ -99,10 +99,27 @@ pub fn run(
     health: Health,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
+    let kafka = settings.kafka.clone().ok_or(RunError::Missing("kafka"))?;
+    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
+    let ours = settings.clone();
+    if !entry::enter(&settings, &kafka, shutdown)? {
+        return Ok(Summary::default());
+    }
+    let ended = work(settings, id.clone(), loaded, metrics, health, shutdown);
+    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, id.as_deref()))
+}
+
+fn work(
+    settings: Settings,
+    id: Option<String>,
+    loaded: Loaded,
+    metrics: Metrics,
+    health: Health,
+    shutdown: &Shutdown,
+) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
     let surge = dead.surge;
-    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(kafka));
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
     let Some(publisher) = Publisher::start(config, servers, &settings.output, &dead.topic, shutdown)? else {

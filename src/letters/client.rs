@@ -8,8 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 
-use super::ears::Ears;
 use super::error::LettersError;
+use crate::kafka::ears::Ears;
 
 /// How long one poll waits.
 pub(super) const POLL: Duration = Duration::from_millis(100);

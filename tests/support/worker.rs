@@ -46,6 +46,11 @@ impl Pipeline {
         self
     }
 
+    /// The name of its group.
+    pub fn group(&self) -> String {
+        self.settings["kafka"]["group_id"].as_str().unwrap().to_owned()
+    }
+
     /// Sets one value at the top of the file.
     pub fn set_top(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.settings[key] = value.into();
@@ -54,8 +59,13 @@ impl Pipeline {
 
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
+        self.start_with(&[])
+    }
+
+    /// With these in its environment.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Worker {
         let (mut command, dir) = self.command(&["run"]);
-        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command.env("ORT_DYLIB_PATH", onnxruntime()).envs(environment.iter().copied());
         Worker { process: Process::start(command), dir, admin: OnceLock::new() }
     }
 

@@ -1,0 +1,70 @@
+//! What librdkafka says beside its answers: an answer is often only "timed out", while the reason
+//! (a refused password, an unknown authority, a connection that broke) is said here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::Statistics;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::trouble::Trouble;
+
+/// The context of a client that asks: remembers the last error, and the last word on not being let in.
+#[derive(Default)]
+pub(crate) struct Ears {
+    last: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+    troubled: AtomicBool,
+}
+
+impl Ears {
+    /// librdkafka's last word on why it does not get on.
+    pub(crate) fn reason(&self) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone().unwrap_or_else(|| "no answer".to_owned())
+    }
+
+    /// Why a broker does not let us in, if one has said so.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Was there an error since this was last asked?
+    pub(crate) fn take_trouble(&self) -> bool {
+        self.troubled.swap(false, Ordering::AcqRel)
+    }
+
+    /// For whoever wraps these.
+    pub(crate) fn hear(&self, error: &KafkaError, reason: &str) {
+        self.troubled.store(true, Ordering::Release);
+        let Some(code) = error.rdkafka_error_code() else { return };
+        // That all brokers are down says less than why the first one was.
+        if code != RDKafkaErrorCode::AllBrokersDown {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+        if let Some(trouble) = Trouble::told(code, reason) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
+    }
+}
+
+impl ClientContext for Ears {
+    fn stats(&self, _: Statistics) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.hear(&error, reason);
+    }
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        aside(facility, message);
+    }
+}
+
+impl ConsumerContext for Ears {}
+
+/// librdkafka's lines, for whoever asks for them (`log.level: debug`): what of them matters is in
+/// the error that ends the command.
+pub(crate) fn aside(facility: &str, message: &str) {
+    tracing::debug!(target: "librdkafka", facility, "{message}");
+}

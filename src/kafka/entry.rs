@@ -1,0 +1,208 @@
+//! The way in: do the brokers answer, do they let us in, and may we do there what the pipeline asks for?
+//! Asked once, before anything is begun, by a client that only asks. What will not come right by
+//! waiting ends the start with its reason; a cluster that is merely away is waited for.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+use super::access::{self, Denied, Needs, Operation, Resource};
+use super::client;
+use super::ears::Ears;
+use super::entry_error::{EntryError, explain};
+use super::error::RunError;
+use super::port;
+use super::rights;
+use super::trouble::Trouble;
+use super::verdict::is_refused;
+use crate::config::Settings;
+use crate::config::settings::Kafka;
+use crate::shutdown::Shutdown;
+
+/// How long the brokers may take to answer at all.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// One question; in between it is looked whether we are asked to stop.
+const SLICE: Duration = Duration::from_millis(500);
+/// A broker does not let us in: so long another one may.
+const GRACE: Duration = Duration::from_secs(2);
+/// After so long without an answer it is looked what the port speaks.
+const LOOK_AFTER: Duration = Duration::from_secs(4);
+const RIGHTS_PATIENCE: Duration = Duration::from_secs(5);
+/// Events served in one turn.
+const MOST_EVENTS: usize = 1_000;
+
+/// A client that only asks: it joins no group, makes no topic, and writes nothing.
+pub(crate) struct Entry<'a> {
+    kafka: &'a Kafka,
+    consumer: BaseConsumer<Ears>,
+}
+
+impl<'a> Entry<'a> {
+    /// Does not connect yet.
+    pub(crate) fn open(kafka: &'a Kafka) -> KafkaResult<Self> {
+        let config = client::asking_config(kafka);
+        let consumer = BaseConsumer::from_config_and_context(&config, Ears::default())?;
+        Ok(Self { kafka, consumer })
+    }
+
+    /// The client itself, for more questions.
+    pub(crate) fn consumer(&self) -> &BaseConsumer<Ears> {
+        &self.consumer
+    }
+
+    /// What one topic is, or (`None`) the whole cluster: asked until a broker answers, or has said that
+    /// it does not let us in, or `patience` is over.
+    pub(crate) fn knock(
+        &self,
+        topic: Option<&str>,
+        patience: Duration,
+        stop: &Shutdown,
+    ) -> Result<Option<Metadata>, NotIn> {
+        let (started, mut troubled, mut looked) = (Instant::now(), None, false);
+        while !stop.is_requested() {
+            self.listen();
+            let error = match self.consumer.fetch_metadata(topic, SLICE.min(patience)) {
+                Ok(metadata) => return Ok(Some(metadata)),
+                Err(error) => error,
+            };
+            self.listen();
+            if let Some(trouble) = self.consumer.context().trouble() {
+                let since = *troubled.get_or_insert_with(Instant::now);
+                if since.elapsed() >= GRACE.min(patience) {
+                    return Err(NotIn::Refused(Box::new(self.explain(&trouble))));
+                }
+            }
+            if started.elapsed() >= LOOK_AFTER.min(patience) && !std::mem::replace(&mut looked, true) {
+                self.look()?;
+            }
+            if started.elapsed() >= patience {
+                return Err(NotIn::Silent(error, self.consumer.context().reason()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// No answer for a while: is somebody there who speaks otherwise?
+    fn look(&self) -> Result<(), NotIn> {
+        let (kafka, servers) = (self.kafka, self.kafka.bootstrap_servers.split(','));
+        for server in servers {
+            let Some(port) = port::speaks(server) else { continue };
+            let server = server.to_owned();
+            let refused = match (&kafka.tls, port.tls, &kafka.sasl, port.sasl) {
+                (None, true, ..) => EntryError::WantsTls { server },
+                (Some(_), false, ..) => EntryError::NoTls { server },
+                (_, _, None, Some(mut mechanisms)) => {
+                    mechanisms.sort();
+                    EntryError::WantsUser { server, mechanisms: mechanisms.join(", ") }
+                }
+                _ => return Ok(()),
+            };
+            return Err(NotIn::Refused(Box::new(refused)));
+        }
+        Ok(())
+    }
+
+    /// Serves what the client has to say.
+    fn listen(&self) {
+        for _ in 0..MOST_EVENTS {
+            let troubled = self.consumer.poll(Duration::ZERO).is_some();
+            if !troubled {
+                return;
+            }
+        }
+    }
+
+    /// Which of these our user may not do, as far as the cluster tells.
+    pub(crate) fn denied(&self, needed: &[(Operation, &str)]) -> Option<Denied> {
+        let topics: Vec<&str> = needed.iter().map(|(_, topic)| *topic).collect();
+        let rights = rights::of_topics(self.consumer.client().native_ptr(), &topics, RIGHTS_PATIENCE);
+        Denied::of(self.kafka, access::missing(needed, &rights))
+    }
+
+    /// Of a topic of which nothing is told but that.
+    pub(crate) fn refuses(&self, operation: Operation, topic: &str) -> Denied {
+        Denied::one(self.kafka, operation, Resource::Topic(topic.to_owned()))
+    }
+
+    fn explain(&self, trouble: &Trouble) -> EntryError {
+        explain(self.kafka, trouble, &self.consumer.context().reason())
+    }
+}
+
+/// Nobody has let us in.
+pub(crate) enum NotIn {
+    /// And will not.
+    Refused(Box<EntryError>),
+    /// No answer in time: librdkafka's, and its last word on why.
+    Silent(KafkaError, String),
+}
+
+/// Before a worker begins. `false`: asked to stop meanwhile.
+///
+/// # Errors
+/// What will not come right by waiting: not let in, or not allowed.
+pub(super) fn enter(settings: &Settings, kafka: &Kafka, stop: &Shutdown) -> Result<bool, RunError> {
+    let entry = Entry::open(kafka).map_err(RunError::Client)?;
+    let needs = Needs::of(settings);
+    let metadata = match entry.knock(needs.one(), PATIENCE, stop) {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => return Ok(false),
+        Err(NotIn::Refused(error)) => return Err(RunError::Entry(error)),
+        Err(NotIn::Silent(_, reason)) => {
+            let (servers, seconds) = (kafka.bootstrap_servers.clone(), PATIENCE.as_secs());
+            return Err(RunError::NoBroker { servers, seconds, reason });
+        }
+    };
+    entry
+        .denied(&needs.topics(&seen(metadata)))
+        .map_or(Ok(true), |denied| Err(RunError::Denied(Box::new(denied))))
+}
+
+/// Gives what the cluster refused its name: which right is missing. Asks the cluster where only it knows.
+pub(super) fn name_refusal(
+    error: RunError,
+    settings: &Settings,
+    kafka: &Kafka,
+    id: Option<&str>,
+) -> RunError {
+    use RDKafkaErrorCode as E;
+    let code = match &error {
+        RunError::Refused(code) => *code,
+        RunError::Publish { code, .. } if is_refused(*code) => *code,
+        _ => return error,
+    };
+    let write = |resource| Some(Denied::one(kafka, Operation::Write, resource));
+    let denied = match (code, &error) {
+        (E::GroupAuthorizationFailed, _) => Some(Denied::group(kafka)),
+        (E::TransactionalIdAuthorizationFailed, _) => {
+            write(Resource::TransactionalId(id.unwrap_or_default().to_owned()))
+        }
+        (E::TopicAuthorizationFailed, RunError::Publish { topic, .. }) => {
+            write(Resource::Topic(topic.clone()))
+        }
+        (E::TopicAuthorizationFailed, _) => ask_again(settings, kafka),
+        (E::SaslAuthenticationFailed | E::Authentication, _) => {
+            let asked = Entry::open(kafka).map(|entry| entry.knock(None, RIGHTS_PATIENCE, &Shutdown::new()));
+            return match asked {
+                Ok(Err(NotIn::Refused(why))) => RunError::Entry(why),
+                _ => error,
+            };
+        }
+        _ => None,
+    };
+    denied.map_or(error, |denied| RunError::Denied(Box::new(denied)))
+}
+
+/// Which of its topics is it, that the cluster refuses a running worker?
+fn ask_again(settings: &Settings, kafka: &Kafka) -> Option<Denied> {
+    let (needs, entry) = (Needs::of(settings), Entry::open(kafka).ok()?);
+    let seen = seen(entry.knock(needs.one(), RIGHTS_PATIENCE, &Shutdown::new()).ok()??);
+    entry.denied(&needs.topics(&seen))
+}
+
+fn seen(metadata: Metadata) -> Vec<String> {
+    metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+}

@@ -5,20 +5,21 @@
 //! transactional id. Brokers older than Kafka 2.3 do not tell rights to topics either.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use crate::config::Problem;
 use crate::config::settings::{Kafka, OutputPartition, Settings};
-use crate::kafka::ears::Ears;
+use crate::kafka::ears;
 use crate::kafka::entry::{Entry, NotIn};
-use crate::kafka::{Denied, Operation, client};
+use crate::kafka::tokens::Tokens;
+use crate::kafka::{Operation, Resource, client};
 use crate::shutdown::Shutdown;
 
 /// What the brokers said.
@@ -43,12 +44,16 @@ pub(super) fn check(settings: &Settings, patience: Duration) -> Answer {
 
 struct Probe<'a> {
     entry: Entry<'a>,
+    tokens: Option<Arc<Tokens>>,
     patience: Duration,
 }
 
 impl<'a> Probe<'a> {
     fn open(kafka: &'a Kafka, patience: Duration) -> Result<Self, Box<Problem>> {
-        Entry::open(kafka).map(|entry| Self { entry, patience }).map_err(|e| refused_settings(&e))
+        let tokens = Tokens::of(kafka);
+        Entry::open(kafka, tokens.clone())
+            .map(|entry| Self { entry, tokens, patience })
+            .map_err(|e| refused_settings(&e))
     }
 
     fn ask(&self, settings: &Settings, kafka: &Kafka, answer: &mut Answer) {
@@ -138,9 +143,10 @@ impl<'a> Probe<'a> {
                 let hint = format!("kafka-topics.sh --create --topic {name} …");
                 Some(refused(format!("there is no topic `{name}`"), &hint))
             }
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                Some(Problem::error(at, self.entry.refuses(operation, name).to_string()))
-            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Some(Problem::error(
+                at,
+                self.entry.refuses(operation, Resource::Topic(name.to_owned())).to_string(),
+            )),
             Some(other) => Some(refused(format!("`{name}`: {other}"), "see the broker's log")),
         };
         let partitions = topic.map_or(0, |t| t.partitions().len());
@@ -173,9 +179,8 @@ impl<'a> Probe<'a> {
             return;
         }
         // The one question that needs the group's name.
-        let config = client::consumer_config(kafka);
-        let asked = BaseConsumer::from_config_and_context(&config, Ears::default())
-            .and_then(|consumer: BaseConsumer<Ears>| consumer.committed_offsets(partitions, self.patience));
+        let asked = ears::consumer(&client::consumer_config(kafka), self.tokens.clone())
+            .and_then(|consumer| consumer.committed_offsets(partitions, self.patience));
         match asked {
             Ok(committed) => {
                 let known = committed
@@ -194,7 +199,8 @@ impl<'a> Probe<'a> {
                 let at = "kafka.group_id";
                 answer.problems.push(match e.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                        Problem::error(at, Denied::group(kafka).to_string())
+                        let group = Resource::Group(kafka.group_id.clone());
+                        Problem::error(at, self.entry.refuses(Operation::Read, group).to_string())
                     }
                     Some(code) => Problem::error(at, format!("the group cannot be asked: {code}")),
                     None => Problem::error(at, "the group cannot be asked"),

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use regex::Regex;
 
 use super::handshake::our_certificate;
 use super::rights::Rights;
+use super::tokens::Tokens;
 use crate::config::settings::{Kafka, Sasl, Settings};
 
 /// A right that our user lacks.
@@ -49,17 +51,12 @@ pub struct Denied {
 
 impl Denied {
     /// `None`: nothing is missing.
-    pub(crate) fn of(kafka: &Kafka, missing: Vec<Missing>) -> Option<Self> {
-        (!missing.is_empty()).then(|| Self { principal: principal(kafka), missing })
+    pub(crate) fn of(principal: String, missing: Vec<Missing>) -> Option<Self> {
+        (!missing.is_empty()).then_some(Self { principal, missing })
     }
 
-    pub(crate) fn one(kafka: &Kafka, operation: Operation, resource: Resource) -> Self {
-        Self { principal: principal(kafka), missing: vec![Missing { operation, resource }] }
-    }
-
-    /// To be a member of the pipeline's group.
-    pub(crate) fn group(kafka: &Kafka) -> Self {
-        Self::one(kafka, Operation::Read, Resource::Group(kafka.group_id.clone()))
+    pub(crate) fn one(principal: String, operation: Operation, resource: Resource) -> Self {
+        Self { principal, missing: vec![Missing { operation, resource }] }
     }
 }
 
@@ -177,10 +174,13 @@ pub(crate) fn missing(needed: &[(Operation, &str)], rights: &BTreeMap<String, Ri
 }
 
 /// Our user, as the brokers' access lists name it by default.
-fn principal(kafka: &Kafka) -> String {
+pub(super) fn principal(kafka: &Kafka, tokens: Option<&Arc<Tokens>>) -> String {
     let certificate = kafka.tls.as_ref().and_then(|tls| tls.certificate_file.as_deref());
     let name = match (&kafka.sasl, certificate) {
-        (Some(Sasl { username, .. }), _) => username.clone(),
+        (Some(Sasl::Password { username, .. }), _) => username.clone(),
+        (Some(Sasl::OAuth(oauth)), _) => {
+            tokens.and_then(|tokens| tokens.subject()).unwrap_or_else(|| oauth.client_id.clone())
+        }
         (None, Some(file)) => {
             our_certificate(file).map_or_else(|| "(the client certificate's)".to_owned(), |c| c.subject)
         }

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use crate::config::settings::{Kafka, Sasl, SaslMechanism, Tls};
+use crate::config::settings::{Kafka, Sasl, Tls};
 
 /// Properties of the pass-through map that only a consumer has: all that begin so. librdkafka would
 /// warn about them on a producer. What is in neither list goes to both clients.
@@ -233,15 +233,11 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls) {
 }
 
 fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) {
-    let mechanism = match sasl.mechanism {
-        SaslMechanism::Plain => "PLAIN",
-        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-    };
-    config
-        .set("sasl.mechanism", mechanism)
-        .set("sasl.username", &sasl.username)
-        .set("sasl.password", sasl.password.reveal());
+    config.set("sasl.mechanism", sasl.mechanism());
+    // A token is shown by the clients' contexts: see `tokens`.
+    if let Sasl::Password { username, password, .. } = sasl {
+        config.set("sasl.username", username).set("sasl.password", password.reveal());
+    }
 }
 
 /// All of the user's properties but those of the other client.
@@ -258,6 +254,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::Secret;
+    use crate::config::settings::PasswordMechanism;
 
     fn kafka() -> Kafka {
         Kafka {
@@ -285,8 +282,9 @@ mod tests {
             key_password: Some(Secret::new("p")),
             verify_hostname: true,
         });
-        let mechanism = SaslMechanism::ScramSha512;
-        kafka.sasl = Some(Sasl { mechanism, username: "u".into(), password: Secret::new("s3cret") });
+        let mechanism = PasswordMechanism::ScramSha512;
+        kafka.sasl =
+            Some(Sasl::Password { mechanism, username: "u".into(), password: Secret::new("s3cret") });
         let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka, None));
         consumer.create_native_config().unwrap();
         producer.create_native_config().unwrap();

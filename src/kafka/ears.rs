@@ -2,25 +2,38 @@
 //! (a refused password, an unknown authority, a connection that broke) is said here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Statistics};
 
+use super::tokens::{self, Tokens};
 use super::trouble::Trouble;
 
 /// The context of a client that asks: remembers the last error, and the last word on not being let in.
 #[derive(Default)]
 pub(crate) struct Ears {
+    tokens: Option<Arc<Tokens>>,
     last: Mutex<Option<String>>,
     trouble: Mutex<Option<Trouble>>,
     troubled: AtomicBool,
 }
 
 impl Ears {
+    /// Of a client that shows these tokens.
+    pub(crate) fn new(tokens: Option<Arc<Tokens>>) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
+    /// For whoever wraps these.
+    pub(crate) fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        tokens::give(self.tokens.as_ref())
+    }
+
     /// librdkafka's last word on why it does not get on.
     pub(crate) fn reason(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +65,11 @@ impl Ears {
 }
 
 impl ClientContext for Ears {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.token()
+    }
     fn stats(&self, _: Statistics) {}
     fn error(&self, error: KafkaError, reason: &str) {
         self.hear(&error, reason);
@@ -62,6 +80,16 @@ impl ClientContext for Ears {
 }
 
 impl ConsumerContext for Ears {}
+
+/// A consumer with ears, and with its token: its first question would not serve the wish for one.
+pub(crate) fn consumer(
+    config: &ClientConfig,
+    tokens: Option<Arc<Tokens>>,
+) -> KafkaResult<BaseConsumer<Ears>> {
+    let consumer: BaseConsumer<Ears> = config.create_with_context(Ears::new(tokens))?;
+    let _ = consumer.poll(Duration::ZERO);
+    Ok(consumer)
+}
 
 /// librdkafka's lines, for whoever asks for them (`log.level: debug`): what of them matters is in
 /// the error that ends the command.

@@ -2,24 +2,26 @@
 //! Asked once, before anything is begun, by a client that only asks. What will not come right by
 //! waiting ends the start with its reason; a cluster that is merely away is waited for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
 use super::access::{self, Denied, Needs, Operation, Resource};
 use super::client;
-use super::ears::Ears;
+use super::ears::{self, Ears};
 use super::entry_error::{EntryError, explain};
 use super::error::RunError;
 use super::port;
 use super::rights;
+use super::tokens::Tokens;
 use super::trouble::Trouble;
 use super::verdict::is_refused;
 use crate::config::Settings;
 use crate::config::settings::Kafka;
+use crate::fate::Fate;
 use crate::shutdown::Shutdown;
 
 /// How long the brokers may take to answer at all.
@@ -37,15 +39,15 @@ const MOST_EVENTS: usize = 1_000;
 /// A client that only asks: it joins no group, makes no topic, and writes nothing.
 pub(crate) struct Entry<'a> {
     kafka: &'a Kafka,
+    tokens: Option<Arc<Tokens>>,
     consumer: BaseConsumer<Ears>,
 }
 
 impl<'a> Entry<'a> {
     /// Does not connect yet.
-    pub(crate) fn open(kafka: &'a Kafka) -> KafkaResult<Self> {
-        let config = client::asking_config(kafka);
-        let consumer = BaseConsumer::from_config_and_context(&config, Ears::default())?;
-        Ok(Self { kafka, consumer })
+    pub(crate) fn open(kafka: &'a Kafka, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
+        let consumer = ears::consumer(&client::asking_config(kafka), tokens.clone())?;
+        Ok(Self { kafka, tokens, consumer })
     }
 
     /// The client itself, for more questions.
@@ -69,6 +71,13 @@ impl<'a> Entry<'a> {
                 Err(error) => error,
             };
             self.listen();
+            let is_late = started.elapsed() >= patience;
+            if let Some(error) = self.tokens.as_ref().and_then(|tokens| tokens.error())
+                && (is_late || error.fate() == Fate::Fatal)
+            {
+                let reason = error.to_string();
+                return Err(NotIn::Refused(Box::new(EntryError::Token { reason })));
+            }
             if let Some(trouble) = self.consumer.context().trouble() {
                 let since = *troubled.get_or_insert_with(Instant::now);
                 if since.elapsed() >= GRACE.min(patience) {
@@ -78,7 +87,7 @@ impl<'a> Entry<'a> {
             if started.elapsed() >= LOOK_AFTER.min(patience) && !std::mem::replace(&mut looked, true) {
                 self.look()?;
             }
-            if started.elapsed() >= patience {
+            if is_late {
                 return Err(NotIn::Silent(error, self.consumer.context().reason()));
             }
         }
@@ -119,12 +128,16 @@ impl<'a> Entry<'a> {
     pub(crate) fn denied(&self, needed: &[(Operation, &str)]) -> Option<Denied> {
         let topics: Vec<&str> = needed.iter().map(|(_, topic)| *topic).collect();
         let rights = rights::of_topics(self.consumer.client().native_ptr(), &topics, RIGHTS_PATIENCE);
-        Denied::of(self.kafka, access::missing(needed, &rights))
+        Denied::of(self.principal(), access::missing(needed, &rights))
     }
 
-    /// Of a topic of which nothing is told but that.
-    pub(crate) fn refuses(&self, operation: Operation, topic: &str) -> Denied {
-        Denied::one(self.kafka, operation, Resource::Topic(topic.to_owned()))
+    /// Of a thing of which nothing is told but that.
+    pub(crate) fn refuses(&self, operation: Operation, resource: Resource) -> Denied {
+        Denied::one(self.principal(), operation, resource)
+    }
+
+    fn principal(&self) -> String {
+        access::principal(self.kafka, self.tokens.as_ref())
     }
 
     fn explain(&self, trouble: &Trouble) -> EntryError {
@@ -144,8 +157,13 @@ pub(crate) enum NotIn {
 ///
 /// # Errors
 /// What will not come right by waiting: not let in, or not allowed.
-pub(super) fn enter(settings: &Settings, kafka: &Kafka, stop: &Shutdown) -> Result<bool, RunError> {
-    let entry = Entry::open(kafka).map_err(RunError::Client)?;
+pub(super) fn enter(
+    settings: &Settings,
+    kafka: &Kafka,
+    tokens: Option<Arc<Tokens>>,
+    stop: &Shutdown,
+) -> Result<bool, RunError> {
+    let entry = Entry::open(kafka, tokens).map_err(RunError::Client)?;
     let needs = Needs::of(settings);
     let metadata = match entry.knock(needs.one(), PATIENCE, stop) {
         Ok(Some(metadata)) => metadata,
@@ -166,7 +184,7 @@ pub(super) fn name_refusal(
     error: RunError,
     settings: &Settings,
     kafka: &Kafka,
-    id: Option<&str>,
+    (id, tokens): (Option<&str>, Option<Arc<Tokens>>),
 ) -> RunError {
     use RDKafkaErrorCode as E;
     let code = match &error {
@@ -174,18 +192,22 @@ pub(super) fn name_refusal(
         RunError::Publish { code, .. } if is_refused(*code) => *code,
         _ => return error,
     };
-    let write = |resource| Some(Denied::one(kafka, Operation::Write, resource));
-    let denied = match (code, &error) {
-        (E::GroupAuthorizationFailed, _) => Some(Denied::group(kafka)),
+    let denied = |operation, resource| {
+        Some(Denied::one(access::principal(kafka, tokens.as_ref()), operation, resource))
+    };
+    let write = |resource| denied(Operation::Write, resource);
+    let named = match (code, &error) {
+        (E::GroupAuthorizationFailed, _) => denied(Operation::Read, Resource::Group(kafka.group_id.clone())),
         (E::TransactionalIdAuthorizationFailed, _) => {
             write(Resource::TransactionalId(id.unwrap_or_default().to_owned()))
         }
         (E::TopicAuthorizationFailed, RunError::Publish { topic, .. }) => {
             write(Resource::Topic(topic.clone()))
         }
-        (E::TopicAuthorizationFailed, _) => ask_again(settings, kafka),
+        (E::TopicAuthorizationFailed, _) => ask_again(settings, kafka, tokens),
         (E::SaslAuthenticationFailed | E::Authentication, _) => {
-            let asked = Entry::open(kafka).map(|entry| entry.knock(None, RIGHTS_PATIENCE, &Shutdown::new()));
+            let asked =
+                Entry::open(kafka, tokens).map(|entry| entry.knock(None, RIGHTS_PATIENCE, &Shutdown::new()));
             return match asked {
                 Ok(Err(NotIn::Refused(why))) => RunError::Entry(why),
                 _ => error,
@@ -193,12 +215,12 @@ pub(super) fn name_refusal(
         }
         _ => None,
     };
-    denied.map_or(error, |denied| RunError::Denied(Box::new(denied)))
+    named.map_or(error, |denied| RunError::Denied(Box::new(denied)))
 }
 
 /// Which of its topics is it, that the cluster refuses a running worker?
-fn ask_again(settings: &Settings, kafka: &Kafka) -> Option<Denied> {
-    let (needs, entry) = (Needs::of(settings), Entry::open(kafka).ok()?);
+fn ask_again(settings: &Settings, kafka: &Kafka, tokens: Option<Arc<Tokens>>) -> Option<Denied> {
+    let (needs, entry) = (Needs::of(settings), Entry::open(kafka, tokens).ok()?);
     let seen = seen(entry.knock(needs.one(), RIGHTS_PATIENCE, &Shutdown::new()).ok()??);
     entry.denied(&needs.topics(&seen))
 }

@@ -2,7 +2,7 @@
 
 use super::handshake::{self, Misfit};
 use super::trouble::{Kind, Trouble, offered};
-use crate::config::settings::{Kafka, SaslMechanism};
+use crate::config::settings::{Kafka, Sasl};
 use crate::fate::Fate;
 
 /// Why the brokers do not let us in. Waiting does not help.
@@ -140,6 +140,16 @@ pub enum EntryError {
         /// What it offers.
         offered: String,
     },
+    /// Not with this token.
+    #[error(
+        "broker `{server}` does not take the token of the client `{client}`: are its issuer, its audience (by `kafka.sasl.oauth.scope`) and its time what the broker expects?"
+    )]
+    TokenRefused {
+        /// `host:port`.
+        server: String,
+        /// Whose.
+        client: String,
+    },
     /// No token was to be had.
     #[error("there is no token for the brokers: {reason}")]
     Token {
@@ -165,7 +175,10 @@ impl EntryError {
             }
             Self::OurCertificate { .. } | Self::OursExpired { .. } => "kafka.tls.certificate_file",
             Self::WantsUser { .. } | Self::NoUser { .. } => "kafka.sasl",
-            Self::Password { .. } | Self::Mechanism { .. } | Self::Token { .. } => "kafka.sasl",
+            Self::Password { .. }
+            | Self::Mechanism { .. }
+            | Self::TokenRefused { .. }
+            | Self::Token { .. } => "kafka.sasl",
         }
     }
 }
@@ -174,8 +187,7 @@ impl EntryError {
 pub(super) fn explain(kafka: &Kafka, trouble: &Trouble, reason: &str) -> EntryError {
     let first = kafka.bootstrap_servers.split(',').next().unwrap_or_default();
     let server = trouble.server.clone().unwrap_or_else(|| first.to_owned());
-    let mechanism = kafka.sasl.as_ref().map_or("", |sasl| word(sasl.mechanism));
-    let user = kafka.sasl.as_ref().map(|sasl| sasl.username.clone()).unwrap_or_default();
+    let mechanism = kafka.sasl.as_ref().map_or("", Sasl::mechanism);
     let reason = reason.to_owned();
     match trouble.kind {
         Kind::Certificate => {
@@ -209,16 +221,13 @@ pub(super) fn explain(kafka: &Kafka, trouble: &Trouble, reason: &str) -> EntryEr
         Kind::NoTls => EntryError::NoTls { server },
         Kind::Tls => EntryError::Tls { server, reason },
         Kind::NoUser => EntryError::NoUser { server },
-        Kind::Password => EntryError::Password { server, mechanism, user },
+        Kind::Password => match &kafka.sasl {
+            Some(Sasl::OAuth(oauth)) => EntryError::TokenRefused { server, client: oauth.client_id.clone() },
+            Some(Sasl::Password { username, .. }) => {
+                EntryError::Password { server, mechanism, user: username.clone() }
+            }
+            None => EntryError::Password { server, mechanism, user: String::new() },
+        },
         Kind::Mechanism => EntryError::Mechanism { server, mechanism, offered: offered(&reason).to_owned() },
-        Kind::Token => EntryError::Token { reason },
-    }
-}
-
-fn word(mechanism: SaslMechanism) -> &'static str {
-    match mechanism {
-        SaslMechanism::Plain => "PLAIN",
-        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
     }
 }

@@ -12,6 +12,8 @@
 //! | `rights` | what our user may do, by the cluster's own word |
 //! | `trouble` | why a broker does not let us in, read out of librdkafka's words |
 //! | `handshake` | what is wrong with a certificate |
+//! | `tokens` | the token of clients that show one (OAUTHBEARER), renewed in time |
+//! | `token_request` | a token from its issuer |
 //! | `port` | what a port speaks: TLS, SASL |
 //! | `ears` | what librdkafka says beside its answers |
 //! | `commit` | offsets to the group, without waiting |
@@ -68,6 +70,8 @@ mod rights;
 pub(crate) mod source;
 mod start;
 mod surge;
+mod token_request;
+pub(crate) mod tokens;
 pub(crate) mod topic_limits;
 mod trouble;
 mod verdict;

@@ -188,6 +188,7 @@ impl Worker {
         let (started, mut told) = (Instant::now(), false);
         // Nothing is open yet: whoever is asked to stop just leaves.
         while !shutdown.is_requested() {
+            publisher.poll();
             let Err(error) = publisher.producer().init_transactions(SLICE * 4) else {
                 return Ok(());
             };

@@ -19,6 +19,7 @@ use super::exactly_once::Transactions;
 use super::handover::Handover;
 use super::publish::Publisher;
 use super::surge::Surge;
+use super::tokens::Tokens;
 use super::{client, entry, source, start};
 use crate::config::Settings;
 use crate::config::settings::Delivery;
@@ -102,16 +103,17 @@ pub fn run(
     let kafka = settings.kafka.clone().ok_or(RunError::Missing("kafka"))?;
     let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
     let ours = settings.clone();
-    if !entry::enter(&settings, &kafka, shutdown)? {
+    let tokens = Tokens::of(&kafka);
+    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
         return Ok(Summary::default());
     }
-    let ended = work(settings, id.clone(), loaded, metrics, health, shutdown);
-    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, id.as_deref()))
+    let ended = work(settings, (id.clone(), tokens.clone()), loaded, metrics, health, shutdown);
+    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, (id.as_deref(), tokens)))
 }
 
 fn work(
     settings: Settings,
-    id: Option<String>,
+    (id, tokens): (Option<String>, Option<Arc<Tokens>>),
     loaded: Loaded,
     metrics: Metrics,
     health: Health,
@@ -122,7 +124,9 @@ fn work(
     let surge = dead.surge;
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
-    let Some(publisher) = Publisher::start(config, servers, &settings.output, &dead.topic, shutdown)? else {
+    let Some(publisher) =
+        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown)?
+    else {
         return Ok(Summary::default());
     };
     let transactions = match id {
@@ -146,8 +150,8 @@ fn work(
     if config.get("statistics.interval.ms").is_none() {
         config.set("statistics.interval.ms", "5000");
     }
-    let consumer =
-        BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
+    let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
+        .map_err(RunError::Client)?;
     let stages = Stages::start(&settings, loaded, &metrics)?;
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
@@ -378,6 +382,7 @@ impl Worker {
                 self.gap_reported = true;
                 Ok(())
             }
+            Some(RDKafkaErrorCode::Authentication) if self.consumer.context().take_passing() => Ok(()),
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(topics = ?self.settings.input.topics, "an input topic is not there (yet); waiting for it");

@@ -2,7 +2,7 @@
 
 use crossbeam_channel::Sender;
 use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -17,12 +17,17 @@ pub(super) struct SenderEars {
 }
 
 impl SenderEars {
-    pub(super) fn new(failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
-        Self { ears: Ears::default(), failures }
+    pub(super) fn new(ears: Ears, failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
+        Self { ears, failures }
     }
 }
 
 impl ClientContext for SenderEars {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.ears.token()
+    }
     fn stats(&self, _: Statistics) {}
     fn error(&self, error: KafkaError, reason: &str) {
         self.ears.hear(&error, reason);

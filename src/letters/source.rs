@@ -16,6 +16,7 @@ use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
+use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
 use crate::shutdown::Shutdown;
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The dead-letter topic, and the cluster around it.
 pub(super) struct Source {
     config: ClientConfig,
+    pub(super) tokens: Option<Arc<Tokens>>,
     /// For questions. Each reading has one of its own, so that nothing of one is taken for a part
     /// of the next.
     client: Client,
@@ -37,9 +39,9 @@ pub(super) struct Source {
 impl Source {
     /// Connects, and asks what topics there are.
     pub(super) fn connect(kafka: &Kafka, topic: &str) -> Result<Self, LettersError> {
-        let config = client::reader_config(kafka);
-        let mut source =
-            Self { client: Client::open(&config)?, config, topic: topic.into(), topics: BTreeMap::new() };
+        let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
+        let client = Client::open(&config, tokens.clone())?;
+        let mut source = Self { client, config, tokens, topic: topic.into(), topics: BTreeMap::new() };
         let all = source.client.fetch_metadata(None, PATIENCE).map_err(|_| {
             // Serves the callback that brings the reason.
             let _ = source.client.poll(POLL);
@@ -126,7 +128,7 @@ impl Source {
 
     /// Reads these spans anew.
     pub(super) fn read<'a>(&'a self, spans: &Spans, stop: &'a Shutdown) -> Result<Reader<'a>, LettersError> {
-        Reader::begin(self, Client::open(&self.config)?, spans, stop)
+        Reader::begin(self, Client::open(&self.config, self.tokens.clone())?, spans, stop)
     }
 
     fn silent(&self, doing: &'static str, error: &KafkaError) -> LettersError {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use serde_json::json;
 
 use super::certificates::Certificates;
+use super::issuer::Issuer;
 use super::support::acl::{Operation, Resource, grant_to};
 use super::support::client::Client;
 use super::support::cluster::{Cluster, Extras};
@@ -37,6 +38,7 @@ pub const CASES: &[&str] = &[
 pub struct Broker {
     pub cluster: Cluster,
     pub certificates: Certificates,
+    pub issuer: Issuer,
     pub client: Client,
     scenes: Mutex<BTreeSet<String>>,
 }
@@ -49,6 +51,7 @@ impl Broker {
 
     fn start() -> Self {
         let certificates = Certificates::make(&scratch("certificates"));
+        let issuer = Issuer::start();
         let keystore = |listener: &str, file: &str| {
             format!(
                 "listener.name.{listener}.ssl.keystore.type=PEM
@@ -63,7 +66,7 @@ listener.name.{listener}.ssl.truststore.location={}
         let users: String = CASES.iter().map(|case| format!(" user_{}=\"{PASSWORD}\"", user(case))).collect();
         let properties = [
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,\
-             TLS:SSL,MUTUAL:SSL,EXPIRED:SSL,ELSEWHERE:SSL,SECURED:SASL_SSL,PLAIN_ONLY:SASL_SSL\n"
+             TLS:SSL,MUTUAL:SSL,EXPIRED:SSL,ELSEWHERE:SSL,SECURED:SASL_SSL,PLAIN_ONLY:SASL_SSL,TOKENS:SASL_SSL\n"
                 .to_owned(),
             keystore("tls", "broker.pem"),
             keystore("mutual", "broker.pem"),
@@ -72,6 +75,18 @@ listener.name.{listener}.ssl.truststore.location={}
             keystore("elsewhere", "elsewhere.pem"),
             keystore("secured", "broker.pem"),
             keystore("plain_only", "broker.pem"),
+            keystore("tokens", "broker.pem"),
+            format!(
+                "listener.name.tokens.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.tokens.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.tokens.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.tokens.oauthbearer.connections.max.reauth.ms=3600000
+sasl.oauthbearer.jwks.endpoint.url={}
+sasl.oauthbearer.expected.audience=kafka
+sasl.oauthbearer.expected.issuer=tests
+",
+                issuer.url("jwks")
+            ),
             format!(
                 "listener.name.secured.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.secured.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required{users};
@@ -89,14 +104,14 @@ super.users=User:ANONYMOUS
             ["--add-scram".to_owned(), format!("{mechanism}=[name={},password={PASSWORD}]", user(case))]
         };
         let extras = Extras {
-            listeners: vec!["TLS", "MUTUAL", "EXPIRED", "ELSEWHERE", "SECURED", "PLAIN_ONLY"],
+            listeners: vec!["TLS", "MUTUAL", "EXPIRED", "ELSEWHERE", "SECURED", "PLAIN_ONLY", "TOKENS"],
             properties,
             format: [scram("SCRAM-SHA-256", "scram-256"), scram("SCRAM-SHA-512", "scram-512")].concat(),
-            java: Vec::new(),
+            java: vec![format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", issuer.url("jwks"))],
         };
         let cluster = Cluster::with_extras(1, &extras);
         let client = Client::new(&cluster.bootstrap);
-        Self { cluster, certificates, client, scenes: Mutex::default() }
+        Self { cluster, certificates, issuer, client, scenes: Mutex::default() }
     }
 
     /// Topics `NAME.in`, `NAME.out` and `NAME.dead`, and a pipeline that comes in by this listener as
@@ -114,6 +129,19 @@ super.users=User:ANONYMOUS
         Pipeline::new(&self.cluster.listener(listener), name)
             .set("kafka.transactional_id", format!("{name}-0"))
             .set("kafka.tls", json!({ "ca_file": self.certificates.path("ca.pem") }))
+    }
+
+    /// As `dead-letters` needs it.
+    pub fn allow_reading(&self, principal: &str, topic: &str) {
+        grant_to(&self.cluster.bootstrap, principal, Resource::Topic(topic), Operation::Read);
+    }
+
+    /// `kafka.sasl` of a client of the issuer; its secret is in the environment.
+    pub fn oauth(&self, client: &str) -> serde_json::Value {
+        json!({ "mechanism": "OAUTHBEARER", "oauth": {
+            "token_url": self.issuer.url("token"), "client_id": client,
+            "client_secret": { "env": "CLIENT_SECRET" }, "scope": "kafka",
+        } })
     }
 
     /// Has this scene been given topics?

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::broker::{Broker, CASES, PASSWORD, sasl, user};
+use super::issuer::{SECRET, STRANGER};
 use super::support::here;
 use super::support::observer::read_all;
 use super::support::records::Stream;
@@ -30,6 +31,7 @@ fn cases(broker: &Broker) -> Vec<Case> {
     let case = |name, pipeline| Case { name, pipeline, password: PASSWORD };
     let tls = |name: &str, listener| broker.pipeline(name, listener);
     let file = |name: &str| json!(broker.certificates.path(name));
+    let tokens = |name: &str, client: &str| tls(name, "TOKENS").set("kafka.sasl", broker.oauth(client));
     let ca = file("ca.pem");
     let with = |certificate: &str| {
         json!({
@@ -44,7 +46,18 @@ fn cases(broker: &Broker) -> Vec<Case> {
         broker.client.produce(&format!("{scene}.in"), Stream::new(5).take(5));
         pipeline
     };
+    broker.grant("CN=worker", "case-mutual", &["in"]);
+    let mutual_without_input = broker.scene("case-mutual", "MUTUAL").set("kafka.tls", with("worker"));
     vec![
+        case(
+            "an issuer that does not answer",
+            tokens("case-away", "away").set(
+                "kafka.sasl",
+                json!({ "mechanism": "OAUTHBEARER", "oauth": {
+                    "token_url": "http://127.0.0.1:9/token", "client_id": "away", "client_secret": { "env": "CLIENT_SECRET" },
+                } }),
+            ),
+        ),
         case(
             "TLS to a port without it",
             tls("case-no-tls", "TLS").set("kafka.bootstrap_servers", broker.cluster.bootstrap.as_str()),
@@ -88,8 +101,25 @@ fn cases(broker: &Broker) -> Vec<Case> {
                 tls("case-scram-wrong", "SECURED").set("kafka.sasl", sasl("SCRAM-SHA-512", "scram-512")),
             )
         },
+        Case {
+            password: "not-it",
+            ..case("a wrong client secret (OAUTHBEARER)", tokens("case-client", "wrong"))
+        },
+        case(
+            "an issuer whose certificate is signed by nobody that we trust",
+            tokens("case-issuer", "wrong").set(
+                "kafka.sasl",
+                json!({ "mechanism": "OAUTHBEARER", "oauth": {
+                    "token_url": format!("https://{}/token", broker.cluster.listener("TLS")),
+                    "client_id": "wrong", "client_secret": { "env": "CLIENT_SECRET" },
+                    "ca_file": broker.certificates.path("stranger-ca.pem"),
+                } }),
+            ),
+        ),
+        case("a token that the broker does not take", tokens("case-token", STRANGER)),
         case("no right to see the input", plain("read-input", &["in"])),
         case("no right to read the input", plain("see-input", &["in", "see"])),
+        case("no right of a client certificate's subject", mutual_without_input),
         case("no right to see the output", plain("write-output", &["out"])),
         case("no right to write the output", plain("see-output", &["out", "see"])),
         case("no right to see the dead letters", plain("write-dead", &["dead"])),
@@ -112,7 +142,10 @@ struct Refusal {
 
 fn run(broker: &Broker, case: &Case) -> Refusal {
     let started = Instant::now();
-    let mut worker = case.pipeline.clone().start_with(&[("PASSWORD", case.password)]);
+    let mut worker = case.pipeline.clone().start_with(&[
+        ("PASSWORD", case.password),
+        ("CLIENT_SECRET", if case.password == PASSWORD { SECRET } else { case.password }),
+    ]);
     let code = worker.wait().code();
     let took = started.elapsed();
     let log = worker.log();
@@ -129,10 +162,12 @@ fn run(broker: &Broker, case: &Case) -> Refusal {
 /// The names of the test's things replaced by those that the documentation has.
 fn as_documented(broker: &Broker, case: &Case, told: &str) -> String {
     let mut told = told.to_owned();
-    for listener in ["TLS", "MUTUAL", "EXPIRED", "ELSEWHERE", "SECURED", "PLAIN_ONLY"] {
+    for listener in ["TLS", "MUTUAL", "EXPIRED", "ELSEWHERE", "SECURED", "PLAIN_ONLY", "TOKENS"] {
         told = told.replace(&broker.cluster.listener(listener), "broker:9093");
     }
     told = told.replace(&broker.cluster.bootstrap, "broker:9093");
+    told = told.replace(&broker.issuer.url(""), "http://issuer/").replace("127.0.0.1:9/", "issuer/");
+    told = told.replace("https://broker:9093", "https://issuer");
     let name = case.pipeline.group();
     for case in CASES.iter().chain(&["scram-256", "scram-512"]) {
         told = told.replace(&user(case), "worker");

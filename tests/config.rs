@@ -685,3 +685,47 @@ fn a_mechanism_wants_its_own_credentials() {
     assert_eq!(warned(&oauth("http://issuer/token"), tls), ["kafka.sasl.oauth.token_url"]);
     assert_eq!(warned(&oauth("https://issuer/token"), ""), ["kafka.sasl.mechanism"]);
 }
+
+#[test]
+fn the_files_of_tls_are_looked_at() {
+    use openssl::pkey::PKey;
+    use openssl::symm::Cipher;
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (one, other) = (made("one"), made("other"));
+    let key = PKey::private_key_from_pem(one.signing_key.serialize_pem().as_bytes()).unwrap();
+    let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"s3cret").unwrap();
+    let case = Case::new()
+        .env("RIGHT", "s3cret")
+        .env("WRONG", "wr0ng")
+        .file("one.crt", &one.cert.pem())
+        .file("one.key", &one.signing_key.serialize_pem())
+        .file("other.key", &other.signing_key.serialize_pem())
+        .file("locked.key", &String::from_utf8(locked).unwrap())
+        .file("nonsense", "s3cret");
+    let tls = |tls: &str| format!("{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, tls: {{{tls}}}}}\n");
+    for good in [
+        "ca_file: one.crt",
+        "ca_file: .",
+        "certificate_file: one.crt, key_file: one.key",
+        "certificate_file: one.crt, key_file: locked.key, key_password: {env: RIGHT}",
+    ] {
+        case.load(&tls(good));
+    }
+    for (bad, at) in [
+        ("ca_file: nonsense", "kafka.tls.ca_file"),
+        ("ca_file: one.key", "kafka.tls.ca_file"),
+        ("certificate_file: nonsense, key_file: one.key", "kafka.tls.certificate_file"),
+        ("certificate_file: one.crt, key_file: nonsense", "kafka.tls.key_file"),
+        ("certificate_file: one.crt, key_file: other.key", "kafka.tls.key_file"),
+        ("certificate_file: one.crt, key_file: locked.key", "kafka.tls.key_password"),
+        (
+            "certificate_file: one.crt, key_file: locked.key, key_password: {env: WRONG}",
+            "kafka.tls.key_password",
+        ),
+    ] {
+        let problems = case.problems(&tls(bad));
+        assert_eq!(the_one(&problems).path, at, "{bad}");
+        let told = problems[0].to_string();
+        assert!(!told.contains("s3cret") && !told.contains("wr0ng"), "{told}");
+    }
+}

@@ -38,6 +38,8 @@ pub enum Resource {
     Group(String),
     /// A transactional id.
     TransactionalId(String),
+    /// All that begin so: the worker makes a new one at each start.
+    TransactionalIds(String),
 }
 
 /// The user, and all the rights that are known to be missing.
@@ -76,6 +78,7 @@ impl fmt::Display for Resource {
             Self::Topic(name) => write!(f, "topic `{name}`"),
             Self::Group(name) => write!(f, "group `{name}`"),
             Self::TransactionalId(name) => write!(f, "transactional id `{name}`"),
+            Self::TransactionalIds(prefix) => write!(f, "transactional ids that begin with `{prefix}`"),
         }
     }
 }
@@ -87,6 +90,7 @@ impl Resource {
             Self::Topic(name) => ("--topic", name),
             Self::Group(name) => ("--group", name),
             Self::TransactionalId(name) => ("--transactional-id", name),
+            Self::TransactionalIds(prefix) => ("--resource-pattern-type prefixed --transactional-id", prefix),
         }
     }
 }

@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
+use super::access::Resource;
 use crate::config::settings::{Kafka, Sasl, Tls};
 
 /// Properties of the pass-through map that only a consumer has: all that begin so. librdkafka would
@@ -110,7 +111,20 @@ pub fn transactional_id(kafka: &Kafka) -> String {
     match (&kafka.transactional_id, &kafka.group_instance_id) {
         (Some(id), _) => id.clone(),
         (None, Some(instance)) => format!("squeezeflow.{}.{instance}", kafka.group_id),
-        (None, None) => format!("squeezeflow.{}.{}", kafka.group_id, unique()),
+        (None, None) => format!("{}{}", made_id(kafka), unique()),
+    }
+}
+
+/// How each transactional id begins that is made for one start.
+fn made_id(kafka: &Kafka) -> String {
+    format!("squeezeflow.{}.", kafka.group_id)
+}
+
+/// What a user must be allowed to write for [`transactional_id`].
+pub(super) fn transactional_resource(kafka: &Kafka) -> Resource {
+    match (&kafka.transactional_id, &kafka.group_instance_id) {
+        (None, None) => Resource::TransactionalIds(made_id(kafka)),
+        _ => Resource::TransactionalId(transactional_id(kafka)),
     }
 }
 

@@ -1,18 +1,21 @@
 //! What librdkafka says beside its answers: an answer is often only "timed out", while the reason
 //! (a refused password, an unknown authority, a connection that broke) is said here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Statistics};
 
 use super::tokens::{self, Tokens};
 use super::trouble::Trouble;
+
+/// Events served in one turn.
+const MOST_EVENTS: usize = 10_000;
 
 /// The context of a client that asks: remembers the last error, and the last word on not being let in.
 #[derive(Default)]
@@ -21,6 +24,8 @@ pub(crate) struct Ears {
     last: Mutex<Option<String>>,
     trouble: Mutex<Option<Trouble>>,
     troubled: AtomicBool,
+    /// Callbacks so far.
+    heard: AtomicU64,
 }
 
 impl Ears {
@@ -31,6 +36,7 @@ impl Ears {
 
     /// For whoever wraps these.
     pub(crate) fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         tokens::give(self.tokens.as_ref())
     }
 
@@ -52,6 +58,7 @@ impl Ears {
 
     /// For whoever wraps these.
     pub(crate) fn hear(&self, error: &KafkaError, reason: &str) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         self.troubled.store(true, Ordering::Release);
         let Some(code) = error.rdkafka_error_code() else { return };
         // That all brokers are down says less than why the first one was.
@@ -75,6 +82,7 @@ impl ClientContext for Ears {
         self.hear(&error, reason);
     }
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         aside(facility, message);
     }
 }
@@ -87,8 +95,20 @@ pub(crate) fn consumer(
     tokens: Option<Arc<Tokens>>,
 ) -> KafkaResult<BaseConsumer<Ears>> {
     let consumer: BaseConsumer<Ears> = config.create_with_context(Ears::new(tokens))?;
-    let _ = consumer.poll(Duration::ZERO);
+    listen(&consumer);
     Ok(consumer)
+}
+
+/// Serves all that a client has to say. A poll serves one event, and each line of a log is one; where
+/// there was no callback, nothing is left.
+pub(crate) fn listen(consumer: &BaseConsumer<Ears>) {
+    for _ in 0..MOST_EVENTS {
+        let before = consumer.context().heard.load(Ordering::Relaxed);
+        let gave = consumer.poll(Duration::ZERO).is_some();
+        if !gave && consumer.context().heard.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
 }
 
 /// librdkafka's lines, for whoever asks for them (`log.level: debug`): what of them matters is in

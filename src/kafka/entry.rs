@@ -25,7 +25,7 @@ use crate::fate::Fate;
 use crate::shutdown::Shutdown;
 
 /// How long the brokers may take to answer at all.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// One question; in between it is looked whether we are asked to stop.
 const SLICE: Duration = Duration::from_millis(500);
 /// A broker does not let us in: so long another one may.
@@ -33,8 +33,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// After so long without an answer it is looked what the port speaks.
 const LOOK_AFTER: Duration = Duration::from_secs(4);
 const RIGHTS_PATIENCE: Duration = Duration::from_secs(5);
-/// Events served in one turn.
-const MOST_EVENTS: usize = 1_000;
 
 /// A client that only asks: it joins no group, makes no topic, and writes nothing.
 pub(crate) struct Entry<'a> {
@@ -65,12 +63,12 @@ impl<'a> Entry<'a> {
     ) -> Result<Option<Metadata>, NotIn> {
         let (started, mut troubled, mut looked) = (Instant::now(), None, false);
         while !stop.is_requested() {
-            self.listen();
+            ears::listen(&self.consumer);
             let error = match self.consumer.fetch_metadata(topic, SLICE.min(patience)) {
                 Ok(metadata) => return Ok(Some(metadata)),
                 Err(error) => error,
             };
-            self.listen();
+            ears::listen(&self.consumer);
             let is_late = started.elapsed() >= patience;
             if let Some(error) = self.tokens.as_ref().and_then(|tokens| tokens.error())
                 && (is_late || error.fate() == Fate::Fatal)
@@ -112,16 +110,6 @@ impl<'a> Entry<'a> {
             return Err(NotIn::Refused(Box::new(refused)));
         }
         Ok(())
-    }
-
-    /// Serves what the client has to say.
-    fn listen(&self) {
-        for _ in 0..MOST_EVENTS {
-            let troubled = self.consumer.poll(Duration::ZERO).is_some();
-            if !troubled {
-                return;
-            }
-        }
     }
 
     /// Which of these our user may not do, as far as the cluster tells.
@@ -184,7 +172,7 @@ pub(super) fn name_refusal(
     error: RunError,
     settings: &Settings,
     kafka: &Kafka,
-    (id, tokens): (Option<&str>, Option<Arc<Tokens>>),
+    tokens: Option<Arc<Tokens>>,
 ) -> RunError {
     use RDKafkaErrorCode as E;
     let code = match &error {
@@ -198,9 +186,7 @@ pub(super) fn name_refusal(
     let write = |resource| denied(Operation::Write, resource);
     let named = match (code, &error) {
         (E::GroupAuthorizationFailed, _) => denied(Operation::Read, Resource::Group(kafka.group_id.clone())),
-        (E::TransactionalIdAuthorizationFailed, _) => {
-            write(Resource::TransactionalId(id.unwrap_or_default().to_owned()))
-        }
+        (E::TransactionalIdAuthorizationFailed, _) => write(client::transactional_resource(kafka)),
         (E::TopicAuthorizationFailed, RunError::Publish { topic, .. }) => {
             write(Resource::Topic(topic.clone()))
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use openssl::x509::{X509, X509NameRef, X509Ref, X509StoreContextRef, X509VerifyResult};
+use openssl::x509::{X509, X509NameRef, X509Ref, X509StoreContextRef};
 
 use crate::config::settings::Tls;
 
@@ -66,7 +66,7 @@ fn judge(context: &X509StoreContextRef) -> Misfit {
     let error = context.error();
     let certificate = context.current_cert();
     let told = |time: fn(&X509Ref) -> String| certificate.map_or_else(|| "an unknown time".to_owned(), time);
-    match code(error) {
+    match error.as_raw() {
         // X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY, DEPTH_ZERO_SELF_SIGNED_CERT,
         // SELF_SIGNED_CERT_IN_CHAIN, UNABLE_TO_VERIFY_LEAF_SIGNATURE, CERT_SIGNATURE_FAILURE.
         2 | 20 | 18 | 19 | 21 | 7 => Misfit::Authority,
@@ -76,10 +76,6 @@ fn judge(context: &X509StoreContextRef) -> Misfit {
         62 | 64 => Misfit::Name(certificate.map(names).unwrap_or_default()),
         _ => Misfit::Other(error.error_string().to_owned()),
     }
-}
-
-fn code(error: X509VerifyResult) -> i32 {
-    error.as_raw()
 }
 
 /// Names and addresses that a certificate is for.

@@ -377,8 +377,14 @@ fn partitions_of(
 ) -> Result<Option<i32>, RunError> {
     let started = Instant::now();
     while !shutdown.is_requested() {
-        // Serves the wish for a token.
-        producer.poll(Duration::ZERO);
+        // Serves the wish for a token, and whatever stands before it. Nothing is written yet, so what is
+        // counted are events.
+        for _ in 0..MOST_EVENTS {
+            if producer.in_flight_count() == 0 {
+                break;
+            }
+            producer.poll(Duration::ZERO);
+        }
         let code = match producer.client().fetch_metadata(Some(topic), START_SLICE) {
             Ok(metadata) => match metadata.topics().first() {
                 Some(t) if t.error().is_none() && !t.partitions().is_empty() => {

@@ -107,8 +107,8 @@ pub fn run(
     if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
         return Ok(Summary::default());
     }
-    let ended = work(settings, (id.clone(), tokens.clone()), loaded, metrics, health, shutdown);
-    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, (id.as_deref(), tokens)))
+    let ended = work(settings, (id, tokens.clone()), loaded, metrics, health, shutdown);
+    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
 }
 
 fn work(

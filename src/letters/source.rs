@@ -10,12 +10,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use super::client::{Client, POLL};
+use super::client::Client;
 use super::error::LettersError;
 use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
+use crate::kafka::entry::{Entry, NotIn};
 use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
@@ -42,12 +43,15 @@ impl Source {
         let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
         let client = Client::open(&config, tokens.clone())?;
         let mut source = Self { client, config, tokens, topic: topic.into(), topics: BTreeMap::new() };
-        let all = source.client.fetch_metadata(None, PATIENCE).map_err(|_| {
-            // Serves the callback that brings the reason.
-            let _ = source.client.poll(POLL);
-            let servers = kafka.bootstrap_servers.clone();
-            LettersError::NoBroker { servers, reason: source.client.context().reason() }
+        // By who can tell why not.
+        let entry = Entry::open(kafka, source.tokens.clone()).map_err(LettersError::Client)?;
+        let all = entry.knock(None, PATIENCE, &Shutdown::new()).map_err(|not_in| match not_in {
+            NotIn::Refused(why) => LettersError::Entry(why),
+            NotIn::Silent(_, reason) => {
+                LettersError::NoBroker { servers: kafka.bootstrap_servers.clone(), reason }
+            }
         })?;
+        let Some(all) = all else { return Err(source.why_not_there()) };
         let there = all.topics().iter().filter(|t| t.error().is_none());
         source.topics = there
             .map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))

@@ -31,6 +31,7 @@ pub const CASES: &[&str] = &[
     "see-group",
     "write-id",
     "see-id",
+    "made-id",
     "at-least-once",
     "planted",
 ];

@@ -48,6 +48,10 @@ fn cases(broker: &Broker) -> Vec<Case> {
     };
     broker.grant("CN=worker", "case-mutual", &["in"]);
     let mutual_without_input = broker.scene("case-mutual", "MUTUAL").set("kafka.tls", with("worker"));
+    let pattern = plain("pattern", &["in", "see"]).set("input.topics", json!(["^case-pattern[.]in$"]));
+    broker.client.create_topic("case-write-route.urgent", 2, &[]);
+    let route =
+        plain("write-route", &[]).set("output.route", json!({ "negative": "case-write-route.urgent" }));
     vec![
         case(
             "an issuer that does not answer",
@@ -128,6 +132,12 @@ fn cases(broker: &Broker) -> Vec<Case> {
         case("no right to read as the group", plain("see-group", &["group", "see"])),
         case("no right to the transactional id", plain("write-id", &["id"])),
         case("no right to write with the transactional id", plain("see-id", &["id", "see"])),
+        case(
+            "no right to the transactional ids that the worker makes",
+            plain("made-id", &["id"]).set("kafka.transactional_id", Value::Null),
+        ),
+        case("no right to write a topic of `output.route`", route),
+        case("no right to read a topic that a pattern names", pattern),
     ]
 }
 

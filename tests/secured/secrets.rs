@@ -198,7 +198,7 @@ fn no_secret_and_no_text_comes_out() {
     said.extend(say(&open, &["check"], 0));
     said.extend(say(&open, &["run"], 1));
     let locked = password.clone().set("kafka.tls.key_password", json!({ "env": "PASSWORD" }));
-    said.extend(say(&locked, &["run"], 1));
+    said.extend(say(&locked, &["run"], 2));
     let refused = token.clone().set("kafka.sasl.oauth.client_secret", json!({ "env": "PASSWORD" }));
     said.extend(say(&refused, &["run"], 1));
 

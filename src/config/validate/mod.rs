@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::problem::{Problem, Severity};
 use super::settings::{self as to, Settings};
 use super::values::Check;
-use super::{Secret, path, raw, rules, words};
+use super::{Secret, path, pem, raw, rules, words};
 
 mod records;
 
@@ -88,7 +88,7 @@ impl Check<'_> {
             _ => None,
         };
         self.found.extend(lacks.map(|(at, what)| Problem::error(at, what)));
-        to::Tls {
+        let tls = to::Tls {
             ca_file: self.file("kafka.tls.ca_file", raw.ca_file.as_deref()),
             certificate_file: self.file("kafka.tls.certificate_file", raw.certificate_file.as_deref()),
             key_file: self.file("kafka.tls.key_file", raw.key_file.as_deref()),
@@ -97,7 +97,9 @@ impl Check<'_> {
                 .as_ref()
                 .map(|secret| self.secret("kafka.tls.key_password", secret)),
             verify_hostname: raw.verify_hostname,
-        }
+        };
+        self.found.extend(pem::judge(&tls));
+        tls
     }
 
     fn sasl(&mut self, raw: &raw::Sasl) -> to::Sasl {

@@ -192,3 +192,37 @@ pub(super) fn principal(kafka: &Kafka, tokens: Option<&Arc<Tokens>>) -> String {
     };
     format!("User:{name}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Told is what the cluster said is not allowed, all of it and nothing else.
+        #[test]
+        fn what_is_missing_is_what_was_denied(
+            topics in prop::collection::btree_map("[a-d]", prop::option::of((any::<bool>(), any::<bool>())), 0..4),
+            needed in prop::collection::vec(("[a-f]", any::<bool>()), 0..8),
+        ) {
+            let rights = topics.iter().map(|(topic, may)| {
+                let rights = may.map_or(Rights::None, |(read, write)| Rights::Some { read, write });
+                (topic.clone(), rights)
+            });
+            let rights: BTreeMap<String, Rights> = rights.collect();
+            let operation = |write| if write { Operation::Write } else { Operation::Read };
+            let asked: Vec<(Operation, &str)> = needed.iter().map(|(t, write)| (operation(*write), t.as_str())).collect();
+            let told = missing(&asked, &rights);
+            let denied = needed.iter().filter(|(topic, write)| match topics.get(topic) {
+                None => false,
+                Some(None) => true,
+                Some(Some((may_read, may_write))) => if *write { !may_write } else { !may_read },
+            });
+            let denied: Vec<Missing> = denied
+                .map(|(topic, write)| Missing { operation: operation(*write), resource: Resource::Topic(topic.clone()) })
+                .collect();
+            prop_assert_eq!(told, denied);
+        }
+    }
+}

@@ -90,7 +90,27 @@ fn parse(answer: &[u8]) -> Option<Option<Vec<String>>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_mechanisms_are_read_and_any_bytes_are_survived(
+            names in prop::collection::vec("[A-Z0-9-]{0,20}", 0..6),
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut answer = vec![0, 0, 0, 7, 0, 33];
+            answer.extend(i32::try_from(names.len()).unwrap_or(0).to_be_bytes());
+            for name in &names {
+                answer.extend(u16::try_from(name.len()).unwrap_or(0).to_be_bytes());
+                answer.extend(name.as_bytes());
+            }
+            prop_assert_eq!(parse(&answer), Some(Some(names)));
+            let _ = parse(&bytes);
+            let _ = parse(&[&answer[..6], &bytes].concat());
+        }
+    }
 
     #[test]
     fn answers_are_read_and_nonsense_is_none() {

@@ -230,6 +230,8 @@ pub(super) fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::Secret;
 
@@ -240,6 +242,23 @@ mod tests {
             client_secret: Secret::new("s3cret"),
             scope: None,
             ca_file: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_back_no_word_of_it_is_told(status in 200_u16..600, body in "[A-Z]{8,60}", json in any::<bool>()) {
+            let body = if json { format!("{{\"error\":\"{body}\",\"access_token\":7}}") } else { body };
+            if let Err(error) = read(&oauth(), status, body.as_bytes(), 0) {
+                let secret: String = body.chars().filter(char::is_ascii_uppercase).collect();
+                prop_assert!(!error.to_string().contains(&secret), "{}", error);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(status in any::<u16>(), body in prop::collection::vec(any::<u8>(), 0..200), token in "\\PC{0,80}") {
+            let _ = read(&oauth(), status, &body, i64::MAX);
+            let _ = claims(&token);
         }
     }
 

@@ -261,6 +261,11 @@ fn each_mechanism_lets_records_flow() {
     let pipelines = [
         broker.scene("flow-tls", "TLS"),
         broker.scene("flow-mutual", "MUTUAL").set("kafka.tls", mutual),
+        // One broker that is not to be believed does not keep a worker from the others.
+        broker.scene("flow-two", "TLS").set(
+            "kafka.bootstrap_servers",
+            format!("{},{}", broker.cluster.listener("EXPIRED"), broker.cluster.listener("TLS")),
+        ),
         sasl("flow-plain", "PLAIN", "plain"),
         sasl("flow-256", "SCRAM-SHA-256", "scram-256"),
         sasl("flow-512", "SCRAM-SHA-512", "scram-512"),

@@ -17,7 +17,6 @@ use super::error::RunError;
 use super::port;
 use super::rights;
 use super::tokens::Tokens;
-use super::trouble::Trouble;
 use super::verdict::is_refused;
 use crate::config::Settings;
 use crate::config::settings::Kafka;
@@ -79,7 +78,7 @@ impl<'a> Entry<'a> {
             if let Some(trouble) = self.consumer.context().trouble() {
                 let since = *troubled.get_or_insert_with(Instant::now);
                 if since.elapsed() >= GRACE.min(patience) {
-                    return Err(NotIn::Refused(Box::new(self.explain(&trouble))));
+                    return Err(NotIn::Refused(Box::new(explain(self.kafka, trouble))));
                 }
             }
             if started.elapsed() >= LOOK_AFTER.min(patience) && !std::mem::replace(&mut looked, true) {
@@ -126,10 +125,6 @@ impl<'a> Entry<'a> {
 
     fn principal(&self) -> String {
         access::principal(self.kafka, self.tokens.as_ref())
-    }
-
-    fn explain(&self, trouble: &Trouble) -> EntryError {
-        explain(self.kafka, trouble, &self.consumer.context().reason())
     }
 }
 

@@ -184,12 +184,12 @@ impl EntryError {
 }
 
 /// What a trouble comes of. May ask the broker for its certificate.
-pub(super) fn explain(kafka: &Kafka, trouble: &Trouble, reason: &str) -> EntryError {
+pub(super) fn explain(kafka: &Kafka, trouble: Trouble) -> EntryError {
     let first = kafka.bootstrap_servers.split(',').next().unwrap_or_default();
-    let server = trouble.server.clone().unwrap_or_else(|| first.to_owned());
+    let Trouble { kind, server, reason } = trouble;
+    let server = server.unwrap_or_else(|| first.to_owned());
     let mechanism = kafka.sasl.as_ref().map_or("", Sasl::mechanism);
-    let reason = reason.to_owned();
-    match trouble.kind {
+    match kind {
         Kind::Certificate => {
             let misfit = kafka.tls.as_ref().and_then(|tls| handshake::misfit(&server, tls));
             match misfit {

@@ -11,6 +11,8 @@ pub(crate) struct Trouble {
     pub(crate) kind: Kind,
     /// `host:port` of the broker, where it was told.
     pub(crate) server: Option<String>,
+    /// librdkafka's words.
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Trouble {
     /// `None`: a connection that fails for now, or something else altogether.
     pub(crate) fn told(code: RDKafkaErrorCode, reason: &str) -> Option<Self> {
         let kind = kind(code, reason)?;
-        Some(Self { kind, server: server(reason).map(str::to_owned) })
+        Some(Self { kind, server: server(reason).map(str::to_owned), reason: reason.to_owned() })
     }
 }
 

@@ -2,6 +2,7 @@
 //! Asked once, before anything is begun, by a client that only asks. What will not come right by
 //! waiting ends the start with its reason; a cluster that is merely away is waited for.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,13 +39,15 @@ pub(crate) struct Entry<'a> {
     kafka: &'a Kafka,
     tokens: Option<Arc<Tokens>>,
     consumer: BaseConsumer<Ears>,
+    /// Of the cluster, once one has answered.
+    brokers: RefCell<Vec<i32>>,
 }
 
 impl<'a> Entry<'a> {
     /// Does not connect yet.
     pub(crate) fn open(kafka: &'a Kafka, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
         let consumer = ears::consumer(&client::asking_config(kafka), tokens.clone())?;
-        Ok(Self { kafka, tokens, consumer })
+        Ok(Self { kafka, tokens, consumer, brokers: RefCell::default() })
     }
 
     /// The client itself, for more questions.
@@ -64,7 +67,10 @@ impl<'a> Entry<'a> {
         while !stop.is_requested() {
             ears::listen(&self.consumer);
             let error = match self.consumer.fetch_metadata(topic, SLICE.min(patience)) {
-                Ok(metadata) => return Ok(Some(metadata)),
+                Ok(metadata) => {
+                    self.brokers.replace(metadata.brokers().iter().map(|broker| broker.id()).collect());
+                    return Ok(Some(metadata));
+                }
                 Err(error) => error,
             };
             ears::listen(&self.consumer);
@@ -111,10 +117,15 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// Which of these our user may not do, as far as the cluster tells.
+    /// Which of these our user may not do, as far as the cluster tells. After a [`Self::knock`].
     pub(crate) fn denied(&self, needed: &[(Operation, &str)]) -> Option<Denied> {
         let topics: Vec<&str> = needed.iter().map(|(_, topic)| *topic).collect();
-        let rights = rights::of_topics(self.consumer.client().native_ptr(), &topics, RIGHTS_PATIENCE);
+        let rights = rights::of_topics(
+            self.consumer.client().native_ptr(),
+            &topics,
+            &self.brokers.borrow(),
+            RIGHTS_PATIENCE,
+        );
         Denied::of(self.principal(), access::missing(needed, &rights))
     }
 

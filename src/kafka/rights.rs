@@ -29,17 +29,21 @@ pub(crate) enum Rights {
 /// Asks for the rights to these topics. What the cluster does not tell is left out: of a topic that is
 /// not there, or everything where it does not answer in time or is older than Kafka 2.3.
 ///
-/// `client` must be alive for the whole call.
+/// `client` must be alive for the whole call, and have heard of the cluster's `brokers`.
 pub(super) fn of_topics(
     client: *mut sys::rd_kafka_t,
     topics: &[&str],
+    brokers: &[i32],
     patience: Duration,
 ) -> BTreeMap<String, Rights> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
     let mut rights = BTreeMap::new();
-    if pointers.is_empty() {
+    // librdkafka asks the controller, and waits for it where there is none: in its mock cluster, say.
+    // SAFETY: the caller keeps `client` alive; without a time it only gives what it knows.
+    let controller = unsafe { sys::rd_kafka_controllerid(client, 0) };
+    if pointers.is_empty() || !brokers.contains(&controller) {
         return rights;
     }
     // SAFETY: the caller keeps `client` alive. Everything made here is destroyed here, after its last

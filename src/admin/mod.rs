@@ -1,6 +1,7 @@
 //! Metrics and probes on one address: `/metrics`, `/live`, `/ready`, and `/` that lists them.
 //!
-//! The address is loopback unless configured otherwise: nothing here is authenticated. The server
+//! The address is loopback unless configured otherwise. With a token (`admin.token`) all but the probes
+//! want to see it. No page of another origin may read anything: there are no CORS headers. The server
 //! outlives the drain, so that a scrape can see it and `/ready` can say no.
 
 use std::io;
@@ -19,9 +20,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use self::bounded::Bounded;
+use crate::config::Secret;
 use crate::fate::Fate;
 use crate::telemetry::Health;
 
+mod bearer;
 mod bounded;
 
 /// A scraper and a prober need one each; the rest is a margin.
@@ -89,8 +92,13 @@ impl Drop for Server {
 ///
 /// # Errors
 /// When the address cannot be had.
-pub async fn serve(address: SocketAddr, registry: Registry, health: Health) -> Result<Server, AdminError> {
-    listen(address, router(registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
+pub async fn serve(
+    address: SocketAddr,
+    token: Option<Secret>,
+    registry: Registry,
+    health: Health,
+) -> Result<Server, AdminError> {
+    listen(address, router(token, registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
 }
 
 async fn listen(
@@ -119,13 +127,15 @@ struct Sources {
     told: Arc<AtomicBool>,
 }
 
-fn router(registry: Registry, health: Health) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics))
-        .route("/live", get(live))
-        .route("/ready", get(ready))
-        .with_state(Sources { registry, health, told: Arc::default() })
+fn router(token: Option<Secret>, registry: Registry, health: Health) -> Router {
+    let guarded = Router::new().route("/", get(index)).route("/metrics", get(metrics));
+    // Open, with a token too: a kubelet has none to show, and they tell little.
+    let probes = Router::new().route("/live", get(live)).route("/ready", get(ready));
+    bearer::guarded(guarded, token).merge(probes).with_state(Sources {
+        registry,
+        health,
+        told: Arc::default(),
+    })
 }
 
 async fn index() -> Html<&'static str> {
@@ -203,7 +213,7 @@ mod tests {
     async fn started() -> (Server, Health) {
         let health = Health::new();
         let (metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, registry, health.clone()).await.unwrap();
+        let server = serve(ANY, None, registry, health.clone()).await.unwrap();
         metrics.batch_split();
         std::mem::forget(metrics); // the worker holds it for the life of the process
         (server, health)
@@ -260,9 +270,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn with_a_token_only_probes_answer_anybody_and_no_other_origin_is_let_in() {
+        let health = Health::new();
+        let (_metrics, registry) = Metrics::new(&health).unwrap();
+        let server = serve(ANY, Some(Secret::new("open sesame")), registry, health).await.unwrap();
+        let address = server.address();
+        let ask = |path: &'static str, header: &'static str| async move {
+            let ask = move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                write!(stream, "{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            };
+            tokio::task::spawn_blocking(ask).await.unwrap()
+        };
+        for (path, header, status) in [
+            ("GET /metrics", "", 401),
+            ("GET /", "", 401),
+            ("GET /metrics", "Authorization: Bearer open\r\n", 401),
+            ("GET /metrics", "Authorization: Bearer open sesame!\r\n", 401),
+            ("GET /metrics", "Authorization: Basic open sesame\r\n", 401),
+            ("GET /metrics", "Authorization: Bearer open sesame\r\n", 200),
+            ("GET /", "authorization: bearer open sesame\r\n", 200),
+            ("GET /live", "", 200),
+            ("GET /ready", "", 503),
+            ("GET /nothing", "", 404),
+            ("OPTIONS /live", "Origin: http://evil\r\nAccess-Control-Request-Method: GET\r\n", 405),
+        ] {
+            let answer = ask(path, header).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {header}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
+            assert_eq!(answer.contains("www-authenticate: Bearer"), status == 401, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_bounded() {
+        let (server, _health) = started().await;
+        let address = server.address();
+        let endless = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
+            let line = [b"X: ", [b'a'; 1000].as_slice(), b"\r\n"].concat();
+            // Until the other side has had enough.
+            (0..10_000).find(|_| stream.write_all(&line).is_err())
+        };
+        assert!(tokio::task::spawn_blocking(endless).await.unwrap().is_some());
+        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
     async fn an_address_in_use_is_named_with_advice() {
         let (server, health) = started().await;
-        let error = serve(server.address(), Registry::new(), health).await.unwrap_err();
+        let error = serve(server.address(), None, Registry::new(), health).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&server.address().to_string()) && text.contains("port 0"), "{text}");
         assert_eq!(error.fate(), Fate::Fatal);

@@ -79,9 +79,9 @@ where
     on_signal(&runtime, interrupted.clone());
     // A convenience of `--keep`: without a free port the demo goes on.
     let admin = match args.keep {
-        true => {
-            runtime.block_on(admin::serve(([127, 0, 0, 1], 0).into(), registry.clone(), health.clone())).ok()
-        }
+        true => runtime
+            .block_on(admin::serve(([127, 0, 0, 1], 0).into(), None, registry.clone(), health.clone()))
+            .ok(),
         false => None,
     };
 

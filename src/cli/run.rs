@@ -91,7 +91,12 @@ fn work(
     tracing::info!(model, digest, precision, provider, sessions = loaded.sessions.len(), "model is warm");
     health.model_warm(model, digest, precision, provider);
     let admin = match settings.admin {
-        Some(address) => Some(runtime.block_on(admin::serve(address, registry, health.clone()))?),
+        Some(address) => Some(runtime.block_on(admin::serve(
+            address,
+            settings.admin_token.clone(),
+            registry,
+            health.clone(),
+        ))?),
         None => None,
     };
     if let Some(admin) = &admin {

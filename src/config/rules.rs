@@ -2,7 +2,9 @@
 
 use super::path;
 use super::problem::Problem;
-use super::settings::{Batch, Delivery, LongText, Model, ProviderKind, Settings};
+use super::settings::{
+    Batch, Delivery, Kafka, LongText, Model, PasswordMechanism, ProviderKind, Sasl, Settings,
+};
 use super::topics::Subscription;
 
 /// Records that sit in batches: one in every session, and one more that is being collected.
@@ -20,6 +22,7 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
         loops(settings),
         no_effect(settings),
         stuck(settings),
+        in_the_open(settings),
     ]
     .concat()
 }
@@ -168,6 +171,19 @@ fn no_effect(settings: &Settings) -> Vec<Problem> {
         );
     }
     found
+}
+
+/// What is secret, and anybody on the way can read.
+fn in_the_open(settings: &Settings) -> Vec<Problem> {
+    let Some(Kafka { tls: None, sasl: Some(sasl), .. }) = &settings.kafka else { return Vec::new() };
+    let what = match sasl {
+        Sasl::Password { mechanism: PasswordMechanism::Plain, .. } => "the password",
+        Sasl::OAuth(_) => "the token",
+        // A challenge; only the records are in the open.
+        Sasl::Password { .. } => return Vec::new(),
+    };
+    let problem = Problem::warning("kafka.sasl.mechanism", format!("{what} goes over the network as it is"));
+    vec![problem.hint("write `kafka.tls`, too").also(&["kafka.tls"])]
 }
 
 /// What only the package knows.

@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
 use super::surge::Surge;
+use super::tokens::Tokens;
 use super::topic_limits::TopicLimits;
 use super::{cut, headers};
 use crate::config::settings::{Output, OutputPartition};
@@ -41,6 +42,7 @@ pub(super) enum Refusal {
 /// The producer and what it needs to know of its topics.
 pub(super) struct Publisher {
     config: ClientConfig,
+    tokens: Option<Arc<Tokens>>,
     /// Shared with the thread that sends offsets, while it does.
     producer: Arc<BaseProducer<ProducerEvents>>,
     deliveries: Receiver<Delivery>,
@@ -60,7 +62,7 @@ impl Publisher {
     /// Makes the producer. Both topics must be there, or be created by the broker when asked for.
     /// `None`: asked to stop before they were found.
     pub(super) fn start(
-        mut config: ClientConfig,
+        (mut config, tokens): (ClientConfig, Option<Arc<Tokens>>),
         servers: &str,
         output: &Output,
         dead: &str,
@@ -71,7 +73,9 @@ impl Publisher {
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
         let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
-        let Some(limits) = TopicLimits::ask(&config, &topics, shutdown) else { return Ok(None) };
+        let Some(limits) = TopicLimits::ask(&config, tokens.as_ref(), &topics, shutdown) else {
+            return Ok(None);
+        };
         if limits.is_compacted(dead) {
             tracing::warn!(
                 topic = dead,
@@ -81,7 +85,7 @@ impl Publisher {
         let asked = config.get("batch.size").and_then(|bytes| bytes.parse().ok());
         let batch_bytes = asked.unwrap_or_else(|| limits.batch_size());
         config.set("batch.size", batch_bytes.to_string());
-        let (producer, deliveries) = create(&config)?;
+        let (producer, deliveries) = create(&config, tokens.clone())?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
             let Some(count) = partitions_of(&producer, servers, topic, shutdown)? else { return Ok(None) };
@@ -92,6 +96,7 @@ impl Publisher {
         }
         Ok(Some(Self {
             config,
+            tokens,
             producer: Arc::new(producer),
             deliveries,
             output: topic.to_owned(),
@@ -142,7 +147,7 @@ impl Publisher {
     /// A new producer with the same settings. What the old one had not written yet is forgotten, and
     /// so are its reports.
     pub(super) fn renew(&mut self) -> Result<(), RunError> {
-        let (producer, deliveries) = create(&self.config)?;
+        let (producer, deliveries) = create(&self.config, self.tokens.clone())?;
         self.deliveries = deliveries;
         // Dropped on a thread of its own: it waits for brokers that may not answer.
         let old = std::mem::replace(&mut self.producer, Arc::new(producer));
@@ -332,11 +337,15 @@ impl Publisher {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<(BaseProducer<ProducerEvents>, Receiver<Delivery>), RunError> {
+fn create(
+    config: &ClientConfig,
+    tokens: Option<Arc<Tokens>>,
+) -> Result<(BaseProducer<ProducerEvents>, Receiver<Delivery>), RunError> {
     // Filled by `poll`, on the very thread that empties it: a bound would be a dead lock, and there
     // are never more deliveries than records in flight.
     let (sender, deliveries) = unbounded();
-    let producer = config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
+    let producer =
+        config.create_with_context(ProducerEvents::new(sender, tokens)).map_err(RunError::Client)?;
     Ok((producer, deliveries))
 }
 
@@ -389,6 +398,14 @@ fn partitions_of(
 ) -> Result<Option<i32>, RunError> {
     let started = Instant::now();
     while !shutdown.is_requested() {
+        // Serves the wish for a token, and whatever stands before it. Nothing is written yet, so what is
+        // counted are events.
+        for _ in 0..MOST_EVENTS {
+            if producer.in_flight_count() == 0 {
+                break;
+            }
+            producer.poll(Duration::ZERO);
+        }
         let code = match producer.client().fetch_metadata(Some(topic), START_SLICE) {
             Ok(metadata) => match metadata.topics().first() {
                 Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
@@ -403,7 +420,7 @@ fn partitions_of(
                     return Err(RunError::Refused(code));
                 }
                 if started.elapsed() > START_PATIENCE {
-                    return Err(no_broker(servers, source));
+                    return Err(no_broker(servers, &source));
                 }
                 continue;
             }
@@ -419,6 +436,7 @@ fn partitions_of(
     Ok(None)
 }
 
-fn no_broker(servers: &str, source: KafkaError) -> RunError {
-    RunError::NoBroker { servers: servers.to_owned(), seconds: START_PATIENCE.as_secs(), source }
+fn no_broker(servers: &str, source: &KafkaError) -> RunError {
+    let (servers, seconds, reason) = (servers.to_owned(), START_PATIENCE.as_secs(), source.to_string());
+    RunError::NoBroker { servers, seconds, reason }
 }

@@ -20,7 +20,8 @@ use super::handover::Handover;
 use super::publish::Publisher;
 use super::standby::Standby;
 use super::surge::Surge;
-use super::{client, source, start};
+use super::tokens::Tokens;
+use super::{client, entry, source, start};
 use crate::config::Settings;
 use crate::config::settings::Delivery;
 use crate::fate::Fate;
@@ -102,13 +103,32 @@ pub fn run(
     telemetry: Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
+    let kafka = settings.kafka.clone().ok_or(RunError::Missing("kafka"))?;
+    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
+    let ours = settings.clone();
+    let tokens = Tokens::of(&kafka);
+    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
+        return Ok(Summary::default());
+    }
+    let ended = work(settings, (id, tokens.clone()), loaded, telemetry, shutdown);
+    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
+}
+
+fn work(
+    settings: Settings,
+    (id, tokens): (Option<String>, Option<Arc<Tokens>>),
+    loaded: Loaded,
+    telemetry: Telemetry,
+    shutdown: &Shutdown,
+) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
     let surge = dead.surge;
-    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(kafka));
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
-    let Some(publisher) = Publisher::start(config, servers, &settings.output, &dead.topic, shutdown)? else {
+    let Some(publisher) =
+        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown)?
+    else {
         return Ok(Summary::default());
     };
     let transactions = match id {
@@ -132,8 +152,8 @@ pub fn run(
     if config.get("statistics.interval.ms").is_none() {
         config.set("statistics.interval.ms", "5000");
     }
-    let consumer =
-        BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
+    let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
+        .map_err(RunError::Client)?;
     let stages = Stages::start(&settings, loaded, &telemetry)?;
     let Telemetry { metrics, health, spans } = telemetry;
     let pulse = health.pulse("kafka");
@@ -381,6 +401,7 @@ impl Worker {
                 self.gap_reported = true;
                 Ok(())
             }
+            Some(RDKafkaErrorCode::Authentication) if self.consumer.context().take_passing() => Ok(()),
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(topics = ?self.settings.input.topics, "an input topic is not there (yet); waiting for it");

@@ -1,15 +1,16 @@
 //! A consumer that keeps nobody waiting when it is dropped.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 
-use super::ears::Ears;
 use super::error::LettersError;
+use crate::kafka::ears::{self, Ears};
+use crate::kafka::tokens::Tokens;
 
 /// How long one poll waits.
 pub(super) const POLL: Duration = Duration::from_millis(100);
@@ -19,9 +20,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Client(Option<BaseConsumer<Ears>>);
 
 impl Client {
-    pub(super) fn open(config: &ClientConfig) -> Result<Self, LettersError> {
-        let consumer = BaseConsumer::from_config_and_context(config, Ears::default());
-        Ok(Self(Some(consumer.map_err(LettersError::Client)?)))
+    pub(super) fn open(config: &ClientConfig, tokens: Option<Arc<Tokens>>) -> Result<Self, LettersError> {
+        Ok(Self(Some(ears::consumer(config, tokens).map_err(LettersError::Client)?)))
     }
 }
 

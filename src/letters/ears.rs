@@ -1,63 +1,14 @@
-//! What librdkafka says beside its answers: an answer is often only "timed out", while the reason
-//! (a refused password, a connection that broke) is said here.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+//! What librdkafka says to a replay's producer, beside its answers.
 
 use crossbeam_channel::Sender;
 use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
-/// A client's context: remembers the last error.
-#[derive(Default)]
-pub(super) struct Ears {
-    last: Mutex<Option<String>>,
-    troubled: AtomicBool,
-}
-
-impl Ears {
-    /// librdkafka's last word on why it does not get on.
-    pub(super) fn reason(&self) -> String {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone().unwrap_or_else(|| "no answer".to_owned())
-    }
-
-    /// Was there an error since this was last asked?
-    pub(super) fn take_trouble(&self) -> bool {
-        self.troubled.swap(false, Ordering::AcqRel)
-    }
-
-    fn hear(&self, error: &KafkaError, reason: &str) {
-        self.troubled.store(true, Ordering::Release);
-        // That all brokers are down says less than why the first one was.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        }
-    }
-}
-
-impl ClientContext for Ears {
-    fn stats(&self, _: Statistics) {}
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.hear(&error, reason);
-    }
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        aside(facility, message);
-    }
-}
-
-impl ConsumerContext for Ears {}
-
-/// librdkafka's lines, for whoever asks for them (`log.level: debug`): what of them matters is in
-/// the error that ends the command.
-fn aside(facility: &str, message: &str) {
-    tracing::debug!(target: "librdkafka", facility, "{message}");
-}
+use crate::kafka::ears::{Ears, aside};
 
 /// The producer's: hands the failed deliveries over, by the number that each record was sent with.
 pub(super) struct SenderEars {
@@ -66,12 +17,17 @@ pub(super) struct SenderEars {
 }
 
 impl SenderEars {
-    pub(super) fn new(failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
-        Self { ears: Ears::default(), failures }
+    pub(super) fn new(ears: Ears, failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
+        Self { ears, failures }
     }
 }
 
 impl ClientContext for SenderEars {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.ears.token()
+    }
     fn stats(&self, _: Statistics) {}
     fn error(&self, error: KafkaError, reason: &str) {
         self.ears.hear(&error, reason);

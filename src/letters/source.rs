@@ -10,12 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use super::client::{Client, POLL};
+use super::client::Client;
 use super::error::LettersError;
 use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
+use crate::kafka::entry::{Entry, NotIn};
+use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
 use crate::shutdown::Shutdown;
@@ -26,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The dead-letter topic, and the cluster around it.
 pub(super) struct Source {
     config: ClientConfig,
+    pub(super) tokens: Option<Arc<Tokens>>,
     /// For questions. Each reading has one of its own, so that nothing of one is taken for a part
     /// of the next.
     client: Client,
@@ -37,15 +40,18 @@ pub(super) struct Source {
 impl Source {
     /// Connects, and asks what topics there are.
     pub(super) fn connect(kafka: &Kafka, topic: &str) -> Result<Self, LettersError> {
-        let config = client::reader_config(kafka);
-        let mut source =
-            Self { client: Client::open(&config)?, config, topic: topic.into(), topics: BTreeMap::new() };
-        let all = source.client.fetch_metadata(None, PATIENCE).map_err(|_| {
-            // Serves the callback that brings the reason.
-            let _ = source.client.poll(POLL);
-            let servers = kafka.bootstrap_servers.clone();
-            LettersError::NoBroker { servers, reason: source.client.context().reason() }
+        let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
+        let client = Client::open(&config, tokens.clone())?;
+        let mut source = Self { client, config, tokens, topic: topic.into(), topics: BTreeMap::new() };
+        // By who can tell why not.
+        let entry = Entry::open(kafka, source.tokens.clone()).map_err(LettersError::Client)?;
+        let all = entry.knock(None, PATIENCE, &Shutdown::new()).map_err(|not_in| match not_in {
+            NotIn::Refused(why) => LettersError::Entry(why),
+            NotIn::Silent(_, reason) => {
+                LettersError::NoBroker { servers: kafka.bootstrap_servers.clone(), reason }
+            }
         })?;
+        let Some(all) = all else { return Err(source.why_not_there()) };
         let there = all.topics().iter().filter(|t| t.error().is_none());
         source.topics = there
             .map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
@@ -126,7 +132,7 @@ impl Source {
 
     /// Reads these spans anew.
     pub(super) fn read<'a>(&'a self, spans: &Spans, stop: &'a Shutdown) -> Result<Reader<'a>, LettersError> {
-        Reader::begin(self, Client::open(&self.config)?, spans, stop)
+        Reader::begin(self, Client::open(&self.config, self.tokens.clone())?, spans, stop)
     }
 
     fn silent(&self, doing: &'static str, error: &KafkaError) -> LettersError {

@@ -198,6 +198,18 @@ fn int32_inputs_are_fed_too() {
     assert_eq!(outputs[0].logits[0], 9.0);
 }
 
+/// A graph without a mask would read padding as text.
+#[test]
+fn a_graph_that_takes_no_mask_is_never_given_padding() {
+    let dir = Graph::default().package("");
+    write_weights(&dir.path().join("weights.bin"));
+    let mut loaded = load(&on_cpu(dir.path())).unwrap();
+    let batch = [tokens(&[9, 11, 40]), tokens(&[7]), tokens(&[5, 6]), tokens(&[30, 30, 30]), tokens(&[8])];
+    let together = loaded.sessions[0].infer(&batch.each_ref()).unwrap();
+    let means: Vec<f32> = together.iter().map(|output| output.logits[0]).collect();
+    assert_eq!(means, [20.0, 7.0, 5.5, 30.0, 8.0]);
+}
+
 #[test]
 fn dynamic_quantisation_is_found_in_the_graph() {
     let dir = Graph { extra: Some("DynamicQuantizeLinear"), ..Graph::default() }.package("");

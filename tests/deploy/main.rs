@@ -138,7 +138,8 @@ fn the_pipeline_in_kubernetes_is_one_and_fits_its_pod() {
     let map = yaml::one(&read("deploy/kubernetes/pipeline.yaml"));
     std::fs::write(&pipeline, map["data"]["pipeline.yaml"].as_str().unwrap()).unwrap();
     std::fs::write(etc.path().join("secrets/password"), "planted\n").unwrap();
-    std::fs::write(etc.path().join("secrets/ca.crt"), "any").unwrap();
+    let authority = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap();
+    std::fs::write(etc.path().join("secrets/ca.crt"), authority.cert.pem()).unwrap();
     assert_eq!(container["args"], serde_json::json!(["run", "/etc/squeezeflow/pipeline/pipeline.yaml"]));
     let mounts: Vec<&str> = container["volumeMounts"]
         .as_array()

@@ -1,12 +1,13 @@
 //! A member without partitions: is it a standby, because the group has more members than partitions, or
 //! about to get some? The group itself is asked, on a thread of its own, for the brokers may take their
-//! time. Where they do not say (an old broker, a missing right) a member is taken for a standby.
+//! time. Where they do not say (an old broker, a missing right) a member is taken for a standby;
+//! where they do not answer, nothing is known.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::context::ProducerEvents;
@@ -16,11 +17,13 @@ use crate::config::Subscription;
 /// For each of the two questions.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// A standby may be one for months.
+const ASK_SELDOM: Duration = Duration::from_secs(30);
 
 /// What is known, and the question under way.
 #[derive(Default)]
 pub(super) struct Standby {
-    asked: Option<Receiver<bool>>,
+    asked: Option<Receiver<Option<bool>>>,
     again_at: Option<Instant>,
 }
 
@@ -33,25 +36,33 @@ impl Worker {
         }
         let Some(kafka) = &self.settings.kafka else { return };
         if let Some(answer) = self.standby.asked.as_ref().and_then(|asked| asked.try_recv().ok()) {
-            self.health.stands_by(answer);
-            self.standby.asked = None;
+            if let Some(answer) = answer {
+                self.health.stands_by(answer);
+            }
+            let after = if answer == Some(true) { ASK_SELDOM } else { ASK_EVERY };
+            (self.standby.asked, self.standby.again_at) = (None, Some(Instant::now() + after));
         }
         let due = self.standby.again_at.is_none_or(|at| Instant::now() >= at);
         if self.standby.asked.is_some() || !due {
             return;
         }
-        self.standby.again_at = Some(Instant::now() + ASK_EVERY);
         let (tell, answer) = bounded(1);
         let (producer, group) = (self.publisher.producer().clone(), kafka.group_id.clone());
         let topics = self.settings.input.topics.clone();
         let asking = std::thread::Builder::new().name("standby".to_owned()).spawn(move || {
-            let stands_by = ask(&producer, &group, &topics).unwrap_or_else(|error| {
-                tracing::debug!(%error, "the brokers do not say how many members the group has");
-                true
-            });
+            let stands_by = match ask(&producer, &group, &topics) {
+                Ok(stands_by) => Some(stands_by),
+                Err(error) => {
+                    tracing::debug!(%error, "the brokers do not say how many members the group has");
+                    (!is_away(&error)).then_some(true)
+                }
+            };
             let _ = tell.send(stands_by);
         });
-        self.standby.asked = asking.is_ok().then_some(answer);
+        match asking {
+            Ok(_) => self.standby.asked = Some(answer),
+            Err(_) => self.standby.again_at = Some(Instant::now() + ASK_EVERY),
+        }
     }
 }
 
@@ -66,6 +77,21 @@ fn ask(producer: &Arc<BaseProducer<ProducerEvents>>, group: &str, topics: &[Stri
     let read = metadata.topics().iter().filter(|topic| subscribed.iter().any(|s| s.reads(topic.name())));
     let partitions: usize = read.map(|topic| topic.partitions().len()).sum();
     Ok(is_one_too_many(members, partitions))
+}
+
+/// Was there nobody to answer? That tells nothing.
+fn is_away(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as E;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            E::OperationTimedOut
+                | E::RequestTimedOut
+                | E::BrokerTransportFailure
+                | E::AllBrokersDown
+                | E::Partial
+        )
+    )
 }
 
 /// A group that names no member does not say how many it has.

@@ -18,6 +18,9 @@ use crate::config::settings::{Kafka, OAuth, Sasl};
 const RENEW_AT: i64 = 70;
 /// After a failure, the same share of what is left; but not sooner, nor later, than this.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// When the token is over there is nothing left to save by haste, and an issuer that refuses us should not
+/// be asked for ever in a hurry.
+const RETRY_OVER: Duration = Duration::from_secs(10);
 
 /// Where tokens come from.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ fn rest(token: &Token, failed: bool, now: i64) -> Duration {
     let part = |from: i64| token.until.saturating_sub(from).max(0) / 100 * RENEW_AT;
     let at = if failed { now.saturating_add(part(now)) } else { token.from.saturating_add(part(token.from)) };
     let rest = Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0));
+    if failed && now >= token.until {
+        return RETRY_OVER;
+    }
     if failed { rest.clamp(RETRY.0, RETRY.1) } else { rest.max(RETRY.0) }
 }
 
@@ -65,7 +71,9 @@ impl Tokens {
 
     fn give(self: &Arc<Self>) -> Result<OAuthToken, TokenError> {
         let mut state = self.state();
-        if state.token.is_none() {
+        // Over before anybody renews it: the first one, of an issuer that gives old ones.
+        let is_over = |token: &Token| now() >= token.until;
+        if !state.is_kept && state.token.as_ref().is_none_or(is_over) {
             // With the lock held: the other clients of this start want the same one.
             let fetched = fetch(&self.oauth);
             state.take(fetched);
@@ -78,7 +86,7 @@ impl Tokens {
             }
             _ => Err(state.error.clone().unwrap_or_else(|| TokenError::Away {
                 url: self.oauth.token_url.clone(),
-                why: "the last token is over".to_owned(),
+                why: "its last token is over already, by this machine's clock".to_owned(),
             })),
         }
     }
@@ -169,7 +177,7 @@ mod tests {
         let token = Token { value: String::new(), subject: None, from: 1_000, until: 101_000 };
         let rest = |failed, now| rest(&token, failed, now).as_millis();
         assert_eq!([rest(false, 1_000), rest(false, 61_000), rest(false, 90_000)], [70_000, 10_000, 500]);
-        assert_eq!([rest(true, 71_000), rest(true, 100_500), rest(true, 200_000)], [21_000, 500, 500]);
+        assert_eq!([rest(true, 71_000), rest(true, 100_500), rest(true, 200_000)], [21_000, 500, 10_000]);
         assert_eq!(rest(true, 1_000), 30_000, "half a minute at most");
     }
 }

@@ -58,7 +58,7 @@ fn kind(code: RDKafkaErrorCode, reason: &str) -> Option<Kind> {
         return Some(Kind::OurCertificate);
     }
     // Told by who fetches tokens, better.
-    if is_about_token(reason) {
+    if is_about_token(reason) || is_cut_off(reason) {
         return None;
     }
     match code {
@@ -85,7 +85,13 @@ fn kind(code: RDKafkaErrorCode, reason: &str) -> Option<Kind> {
 /// until the issuer is back); or the broker was shown one twice within a second, which it refuses, and
 /// librdkafka then connects anew.
 pub(super) fn will_pass(reason: &str) -> bool {
-    is_about_token(reason) || is_out_of_turn(reason)
+    is_about_token(reason) || is_out_of_turn(reason) || is_cut_off(reason)
+}
+
+/// Did the connection break, or nobody answer, in the middle? Then these are not the broker's words, whatever
+/// code librdkafka gives them (`rd_kafka_broker_handle_SaslHandshake`, `rd_kafka_transport_ssl_io_update`).
+fn is_cut_off(reason: &str) -> bool {
+    reason.contains("mechanism handshake failed: Local: ") || reason.contains("SSL transport error: ")
 }
 
 fn is_out_of_turn(reason: &str) -> bool {
@@ -120,6 +126,12 @@ mod tests {
         use RDKafkaErrorCode as E;
         let at = |rest: &str| format!("sasl_ssl://broker:9093/bootstrap: {rest}");
         for (code, rest, kind) in [
+            (
+                E::Authentication,
+                "SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: (n/a)",
+                None,
+            ),
+            (E::SSL, "SSL transport error: Connection timed out (after 20ms in state SSL_HANDSHAKE)", None),
             (
                 E::SSL,
                 "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate could not be verified",

@@ -86,6 +86,8 @@ impl Source {
     /// From where letters may be chosen, to where the topic ends now. (Markers lie behind their
     /// letters, so they are in there too.)
     pub(super) fn spans(&self, selection: &Selection) -> Result<Spans, LettersError> {
+        // Between two looks nobody polls: a token may have to be shown anew.
+        crate::kafka::ears::listen(&self.client);
         let count = self.partitions();
         let wanted = match selection.partition {
             None => 0..count,

@@ -4,6 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -72,19 +75,34 @@ fn a_kafka_thread_that_does_not_move_is_named() {
     };
     let get = |path: &str| {
         let mut stream = TcpStream::connect(&address).ok()?;
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     };
-    // The rest is not read until it has been found stuck.
+    // Read along until it is at work (the check at its start writes a log, too); then not until it has been
+    // found stuck.
+    let reads = Arc::new(AtomicBool::new(true));
+    let reading = std::thread::spawn({
+        let reads = reads.clone();
+        move || {
+            while log.read_line(&mut line).unwrap() > 0 {
+                line.clear();
+                while !reads.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    });
+    until("it to be ready", PATIENCE, || get("/ready").is_some_and(|(status, _)| status == 200));
+    reads.store(false, Ordering::Relaxed);
     assert!(stuck(get).contains(&"kafka".to_owned()));
-    let reading = std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    reads.store(true, Ordering::Relaxed);
     until("it to move again", PATIENCE, || get("/live").is_some_and(|(status, _)| status == 200));
     process.kill();
-    reading.join().unwrap().unwrap();
+    reading.join().unwrap();
 }
 
 #[test]

@@ -37,6 +37,9 @@ impl Check<'_> {
                 (name.to_ascii_lowercase(), value)
             })
             .collect();
+        if disabled {
+            return None; // Before the other variables are judged: somebody's platform may have set them.
+        }
         let timeout = match &raw.timeout {
             Some(timeout) => self.positive("telemetry.otlp.timeout", timeout),
             None => self.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", "timeout", Duration::from_secs(10)),
@@ -54,7 +57,7 @@ impl Check<'_> {
         let traces = asked(raw.traces, self, "OTEL_TRACES_EXPORTER").then(|| self.signal(raw, "TRACES"));
         let metrics = asked(raw.metrics, self, "OTEL_METRICS_EXPORTER").then(|| self.signal(raw, "METRICS"));
         let (traces, metrics) = (traces.flatten(), metrics.flatten());
-        if disabled || (traces.is_none() && metrics.is_none()) {
+        if traces.is_none() && metrics.is_none() {
             return None;
         }
         Some(to::Otlp { traces, metrics, sampling, metrics_interval, headers, timeout })

@@ -26,6 +26,8 @@
 //! | `surge` | so many dead letters that something else is wrong |
 //! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
+//! | `onlooker` | a consumer for looking at topics beside the workers |
+//! | `ears` | why librdkafka does not get on |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
@@ -36,6 +38,7 @@ pub mod client;
 mod commit;
 mod context;
 mod cut;
+pub(crate) mod ears;
 pub mod embedded;
 mod ending;
 mod error;
@@ -46,6 +49,7 @@ mod member;
 #[cfg(test)]
 mod model_tests;
 mod offsets;
+pub(crate) mod onlooker;
 mod publish;
 mod rebalance;
 mod renewal;

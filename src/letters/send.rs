@@ -8,13 +8,13 @@ use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::ears::SenderEars;
 use super::error::LettersError;
 use super::letter::Letter;
 use super::marker::{Marker, REPLAYED};
 use super::ranges::Ranges;
 use super::targets::Timestamps;
 use super::verdict::{Failure, Verdict, culprit, is_of_the_record, is_purge, judge, refusal};
+use crate::kafka::ears::SenderEars;
 use crate::kafka::headers;
 use crate::record::Header;
 use crate::shutdown::Shutdown;

@@ -10,12 +10,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use super::client::{Client, POLL};
 use super::error::LettersError;
 use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
+use crate::kafka::onlooker::{Onlooker, POLL};
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
 use crate::shutdown::Shutdown;
@@ -28,7 +28,7 @@ pub(super) struct Source {
     config: ClientConfig,
     /// For questions. Each reading has one of its own, so that nothing of one is taken for a part
     /// of the next.
-    client: Client,
+    client: Onlooker,
     pub(super) topic: Arc<str>,
     /// Every topic that this user may see, with its number of partitions.
     pub(super) topics: BTreeMap<String, i32>,
@@ -38,8 +38,12 @@ impl Source {
     /// Connects, and asks what topics there are.
     pub(super) fn connect(kafka: &Kafka, topic: &str) -> Result<Self, LettersError> {
         let config = client::reader_config(kafka);
-        let mut source =
-            Self { client: Client::open(&config)?, config, topic: topic.into(), topics: BTreeMap::new() };
+        let mut source = Self {
+            client: Onlooker::open(&config).map_err(LettersError::Client)?,
+            config,
+            topic: topic.into(),
+            topics: BTreeMap::new(),
+        };
         let all = source.client.fetch_metadata(None, PATIENCE).map_err(|_| {
             // Serves the callback that brings the reason.
             let _ = source.client.poll(POLL);
@@ -126,7 +130,7 @@ impl Source {
 
     /// Reads these spans anew.
     pub(super) fn read<'a>(&'a self, spans: &Spans, stop: &'a Shutdown) -> Result<Reader<'a>, LettersError> {
-        Reader::begin(self, Client::open(&self.config)?, spans, stop)
+        Reader::begin(self, Onlooker::open(&self.config).map_err(LettersError::Client)?, spans, stop)
     }
 
     fn silent(&self, doing: &'static str, error: &KafkaError) -> LettersError {

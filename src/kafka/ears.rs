@@ -15,20 +15,20 @@ use rdkafka::producer::ProducerContext;
 
 /// A client's context: remembers the last error.
 #[derive(Default)]
-pub(super) struct Ears {
+pub(crate) struct Ears {
     last: Mutex<Option<String>>,
     troubled: AtomicBool,
 }
 
 impl Ears {
     /// librdkafka's last word on why it does not get on.
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.clone().unwrap_or_else(|| "no answer".to_owned())
     }
 
     /// Was there an error since this was last asked?
-    pub(super) fn take_trouble(&self) -> bool {
+    pub(crate) fn take_trouble(&self) -> bool {
         self.troubled.swap(false, Ordering::AcqRel)
     }
 
@@ -60,13 +60,13 @@ fn aside(facility: &str, message: &str) {
 }
 
 /// The producer's: hands the failed deliveries over, by the number that each record was sent with.
-pub(super) struct SenderEars {
-    pub(super) ears: Ears,
+pub(crate) struct SenderEars {
+    pub(crate) ears: Ears,
     failures: Sender<(usize, RDKafkaErrorCode)>,
 }
 
 impl SenderEars {
-    pub(super) fn new(failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
+    pub(crate) fn new(failures: Sender<(usize, RDKafkaErrorCode)>) -> Self {
         Self { ears: Ears::default(), failures }
     }
 }

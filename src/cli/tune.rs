@@ -128,6 +128,7 @@ fn told(error: &TuneError) -> Exit {
         | TuneError::Pipeline(_)
         | TuneError::Thread(_)
         | TuneError::TooSlow
+        | TuneError::TooFew
         | TuneError::Write(_) => Exit::Failed,
     };
     fail(error, exit)

@@ -70,6 +70,11 @@ pub enum TuneError {
         "no setting answered enough batches in the time there was: give it more (`--for 5m`), or fewer tokens to a batch"
     )]
     TooSlow,
+    /// At the rate that was asked for.
+    #[error(
+        "at this rate too few records come in a run to tell their p99: measure for longer (`--for 5m`), or leave `--rate` out"
+    )]
+    TooFew,
     /// The settings would have to be put where something else is.
     #[error(
         "{0} is written in a way that cannot be changed without touching more than these keys (an anchor, say): run it without `--write`, and put them in by hand"

@@ -21,6 +21,10 @@ use crate::text::Tokens;
 const LOOK: Duration = Duration::from_millis(50);
 /// A run goes on for so many times its slice where too few batches have come back.
 const PATIENCE: u32 = 4;
+/// Or for so long, where a slice is so short that a hiccup of the machine takes all of it.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// So many texts make a percentile at least.
+const FEWEST: usize = 20;
 /// What is fed in the first part of a run with moments is not looked at: the line is empty there.
 const RAMP: u32 = 5;
 
@@ -142,7 +146,8 @@ pub(super) fn saturate(
     let mut run = Run::start(settings, bench, texts)?;
     let (began, sessions) = (Instant::now(), bench.sessions.len());
     let (mut done, mut batches, mut last) = (Vec::new(), 0, None);
-    while began.elapsed() < slice || (batches < sessions * 3 && began.elapsed() < slice * PATIENCE) {
+    let longest = (slice * PATIENCE).max(LEAST_PATIENCE);
+    while began.elapsed() < slice || (batches < sessions * 3 && began.elapsed() < longest) {
         while run.has_room() {
             run.send()?;
         }
@@ -156,7 +161,8 @@ pub(super) fn saturate(
     Ok(figures::rate(done, sessions))
 }
 
-/// As records come in earnest, at so many a second, for about `slice`. `None`: nothing came back.
+/// As records come in earnest, at so many a second, for about `slice`. `None`: too few came in several
+/// slices.
 ///
 /// What is still under way a slice later counts with the time that it has taken so far: left out, the
 /// slowest would be missing.
@@ -171,7 +177,7 @@ pub(super) fn paced(
     let (began, mut latencies) = (Instant::now(), Vec::new());
     let from = began + slice / RAMP;
     let mut next = began + moments.gap();
-    while began.elapsed() < slice {
+    while began.elapsed() < slice || (latencies.len() < FEWEST && began.elapsed() < slice * PATIENCE) {
         while next <= Instant::now() && run.has_room() {
             run.send()?;
             next += moments.gap();
@@ -187,6 +193,9 @@ pub(super) fn paced(
     }
     latencies.extend(run.open.values().filter(|(sent, _)| *sent >= from).map(|(sent, _)| sent.elapsed()));
     run.stages.join()?;
+    if latencies.len() < FEWEST {
+        return Ok(None);
+    }
     latencies.sort_unstable();
     let at = |percent| figures::percentile(&latencies, percent);
     Ok(at(50).zip(at(99)).map(|(p50, p99)| Latency { p50, p99 }))

@@ -189,6 +189,9 @@ pub fn tune(job: &Job<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Report, Tu
     let runners = course.load(&ground)?;
     let (measured, finalists) = course.run(&runners)?;
     let choice = measured.get(..finalists).and_then(|finalists| choice::choose(finalists, job.goal.p99));
+    if job.goal.p99.is_some() && measured.iter().take(finalists).all(|m| m.p99.is_none()) {
+        return Err(TuneError::TooFew);
+    }
     let too_slow = runners.len() - measured.len();
     let choice = choice.ok_or(TuneError::TooSlow)?;
     Ok(Report { machine, receipt, texts, now: ground.now, measured, finalists, too_slow, choice })

@@ -21,3 +21,4 @@ mod oddities;
 mod offsets;
 mod routing;
 mod scale;
+mod tune;

@@ -241,7 +241,7 @@ impl Drop for Worker {
 }
 
 /// The library, which the script fetches where nobody names one.
-fn onnxruntime() -> PathBuf {
+pub fn onnxruntime() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY
         .get_or_init(|| {

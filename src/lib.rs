@@ -25,6 +25,7 @@
 //! | `join` | documents of several parts waiting for them |
 //! | `enrich` | prediction and document to outcome |
 //! | `sequencer` | in-order release and the committable offset |
+//! | `tune/` | which settings serve a pipeline best on this machine |
 //! | `telemetry/`, `admin/` | logs, metrics, probes |
 //! | `demo/` | what `squeezeflow demo` is made of, but for its view |
 
@@ -51,3 +52,4 @@ pub mod shutdown;
 pub mod stdio;
 pub mod telemetry;
 pub mod text;
+pub mod tune;

@@ -23,7 +23,7 @@ use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::Join;
-use crate::model::{Infer, InferError, Layout, Loaded, Output};
+use crate::model::{Infer, InferError, Layout, Loaded, Output, Package};
 use crate::record::{Outcome, Record, Tracked};
 use crate::telemetry::{Metrics, Pulse, Spans, Telemetry};
 use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
@@ -72,13 +72,9 @@ impl Stages {
     pub fn start(settings: &Settings, loaded: Loaded, telemetry: &Telemetry) -> Result<Self, PipelineError> {
         let Telemetry { metrics, health, spans } = telemetry;
         let Loaded { package, sessions, receipt } = loaded;
-        let max_length = settings.model.max_length.map_or(package.max_length, usize::from);
-        let max_length = max_length.min(package.max_length);
-        let tokenizer = TextTokenizer::new(&package, max_length, settings.input.long_text)?;
+        let tokenizer = tokenizer(settings, &package)?;
         let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
-        let decoder = Decoder::new(&settings.input, &settings.output);
-        let reader =
-            Reader::new(decoder, Masker::new(&settings.input.mask), tokenizer, settings.input.on_empty);
+        let reader = reader(settings, tokenizer);
         let enricher = Enricher::new(
             settings.input.long_text,
             &settings.output,
@@ -176,6 +172,21 @@ impl Stages {
         }
         fault.take().map_or(Ok(()), Err)
     }
+}
+
+/// The longest sequence that the model gets, in tokens.
+pub(crate) fn longest(settings: &Settings, package: &Package) -> usize {
+    settings.model.max_length.map_or(package.max_length, usize::from).min(package.max_length)
+}
+
+pub(crate) fn tokenizer(settings: &Settings, package: &Package) -> Result<TextTokenizer, TokenizeError> {
+    TextTokenizer::new(package, longest(settings, package), settings.input.long_text)
+}
+
+/// What the text workers read records with.
+pub(crate) fn reader(settings: &Settings, tokenizer: TextTokenizer) -> Reader {
+    let decoder = Decoder::new(&settings.input, &settings.output);
+    Reader::new(decoder, Masker::new(&settings.input.mask), tokenizer, settings.input.on_empty)
 }
 
 /// Decodes and tokenizes. What needs no model goes straight to the way out.

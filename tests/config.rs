@@ -117,6 +117,28 @@ fn later_layers_win() {
 }
 
 #[test]
+fn sessions_by_name() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let model = |rest: &str| {
+        let text = format!("input: {{topics: [a]}}\nmodel: {{path: x{rest}}}\n");
+        let Loaded { settings, warnings, .. } = Case::new().load(&text);
+        assert!(warnings.is_empty(), "{rest}: {warnings:?}");
+        (settings.model.sessions.get(), settings.model.threads.get())
+    };
+    assert_eq!(model(", sessions: auto"), (cores, 1));
+    assert_eq!(model(", threads: 2"), ((cores / 2).max(1), 2), "auto leaves the cores to the threads");
+    assert_eq!(model(", sessions: latency"), (1, cores), "one session on all cores");
+    assert_eq!(model(", sessions: latency, threads: 3"), (1, 3), "what was written is obeyed");
+    assert_eq!(model(", sessions: 3"), (3, 1));
+    assert_eq!(model(", sessions: latency, provider: cuda"), (1, 1), "threads are the CPU's");
+    assert_eq!(model(", sessions: latency, provider: cuda, fallback: [cpu]"), (1, cores));
+    let wrong = Case::new().problems("input: {topics: [a]}\nmodel: {path: x, sessions: fast}\n");
+    let wrong = the_one(&wrong);
+    assert_eq!(wrong.what, "is not `auto`, `latency` or a whole number from 1");
+    assert_eq!(wrong.hint.as_deref(), Some("such as `auto`, `latency`, `2`"));
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once_with_their_lines() {
     let text = "\
 kafka:

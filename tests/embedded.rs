@@ -162,6 +162,30 @@ fn nobody_at_the_address_is_said_and_ends_the_worker() {
     assert!(log.contains(&format!("127.0.0.1:{port}")) && log.contains("bootstrap_servers"), "{log}");
 }
 
+/// The newest records of each partition; what the group has committed stays. (That nobody joins it is
+/// looked at in `kafka/tune.rs`: a mock cluster does not tell its groups' members.)
+#[test]
+fn tuning_reads_the_input_and_nobody_notices() {
+    let (_mock, client, pipeline, output) = mock("tune");
+    client.produce("tune.in", Stream::new(20).take(6_000));
+    client.commit("tune", "tune.in", 1, 7);
+    let before = client.ends("tune.in");
+    let (mut command, dir) = pipeline.command(&["tune", "--for", "1s", "--json"]);
+    command.env("ORT_DYLIB_PATH", support::worker::onnxruntime());
+    let mut tune = support::process::Process::start(command);
+    let ended = tune.wait("tune", PATIENCE);
+    let read = |name| std::fs::read_to_string(dir.join(name)).unwrap();
+    assert!(ended.success(), "{}", read("stderr"));
+    let report: serde_json::Value = serde_json::from_str(&read("stdout")).unwrap();
+    assert_eq!(report["texts"]["from"], "tune.in");
+    let records = report["texts"]["records"].as_u64().unwrap();
+    assert!((1_000..=5_000).contains(&records), "a bounded sample: {records}");
+    assert_eq!(report["texts"]["records"], report["texts"]["texts"]);
+    assert_eq!(client.committed("tune", "tune.in"), [(1, 7)].into(), "nothing is committed");
+    assert_eq!(client.ends("tune.in"), before, "nothing is written");
+    assert!(output.seen().is_empty(), "nor to the outputs");
+}
+
 #[test]
 fn a_pipeline_that_cannot_be_is_refused_before_anything_starts() {
     let mut worker = Pipeline::new("127.0.0.1:1", "loop").set("output.topic", "loop.in").start();

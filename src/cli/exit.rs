@@ -6,7 +6,8 @@ use std::process::ExitCode;
 pub(super) const HELP: &str = "\
 Exit codes:
   0  all went well; `run` was asked to stop, and all that it published is confirmed and committed
-  1  a failure while running; `test`: a case failed; `model build`: the graph is off
+  1  a failure while running; `test`: a case failed; `model build`: the graph is off;
+     `tune`: no setting keeps the goal
   2  wrong usage, or a pipeline that is refused; nothing was started
   3  the model or its execution provider could not be started
   4  asked to stop, but the drain deadline passed: records without a commit will be read again

@@ -26,6 +26,7 @@ mod schema;
 mod silence;
 mod tag;
 mod test;
+mod tune;
 
 pub use exit::Exit;
 
@@ -50,6 +51,8 @@ enum Verb {
     Tag(tag::Arguments),
     /// Run the cases that stand in or beside a pipeline file: the real model, no broker.
     Test(test::Arguments),
+    /// Measure this machine with a pipeline's own texts; find its best sessions, threads and batches.
+    Tune(tune::Arguments),
     /// Watch it work: an embedded broker, texts written for it, a live view.
     Demo(demo::Args),
     /// Look at the records that could not be enriched; send them back when what was wrong is mended.
@@ -90,6 +93,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Verb::Schema(arguments) => schema::run(&arguments),
         Verb::Tag(arguments) => tag::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Tune(arguments) => tune::run(&arguments),
         Verb::Demo(arguments) => exit_of(demo::run(&arguments)),
         Verb::DeadLetters(arguments) => dead_letters::run(arguments),
         Verb::Model(arguments) => model::run(arguments),
@@ -211,6 +215,8 @@ mod tests {
             "squeezeflow schema --tests",
             "squeezeflow tag p.yaml --dead-letters dead.jsonl",
             "squeezeflow test p.yaml --filter praise --update --set a.b=c",
+            "squeezeflow tune p.yaml --p99 200ms --rate 500 --for 2m --write --json --set a.b=c",
+            "squeezeflow tune p.yaml --texts -",
             "squeezeflow demo --keep --records 50 --plain",
             "squeezeflow dead-letters list p.yaml --reason text_empty --since 2h --samples 3 --show-payload --json",
             "squeezeflow dead-letters list p.yaml --partition 0 --from-offset 5 --to-offset 9 --source-topic a",
@@ -230,6 +236,11 @@ mod tests {
             "squeezeflow",
             "squeezeflow run",
             "squeezeflow check",
+            "squeezeflow tune",
+            "squeezeflow tune p.yaml --p99 soon",
+            "squeezeflow tune p.yaml --p99 0ms",
+            "squeezeflow tune p.yaml --rate 0",
+            "squeezeflow tune p.yaml --for 100ms",
             "squeezeflow model verify",
             "squeezeflow model build c",
             "squeezeflow model build c -o p --max-accuracy-loss 1",

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{Exit, PipelineArguments, complain, fail, print, refuse_any, run as worker};
 use crate::config::settings::{Format, Input, TemplatePart, TextSelector};
-use crate::config::{self, Case, CaseFile, Loaded};
-use crate::golden::{self, Difference, NotUpdated, Seen, Verdict, WriteError};
+use crate::config::{self, Case, CaseFile, Loaded, WriteError};
+use crate::golden::{self, Difference, NotUpdated, Seen, Verdict};
 use crate::model;
 use crate::telemetry::logs;
 

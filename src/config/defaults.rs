@@ -23,9 +23,6 @@ pub(super) fn max_windows() -> Count {
 pub(super) fn ratio_window() -> Count {
     Count(1000)
 }
-pub(super) fn one() -> Count {
-    Count(1)
-}
 pub(super) fn yes() -> bool {
     true
 }

@@ -98,7 +98,8 @@ impl Places {
         problem
     }
 
-    fn origin(&self, at: &str) -> Origin {
+    /// Which layer the value at a path came from.
+    pub fn origin(&self, at: &str) -> Origin {
         let exact = self.origins.get(at);
         // A section has no origin of its own: whoever wrote something in it.
         let inside =

@@ -15,6 +15,7 @@ mod path;
 mod pem;
 mod problem;
 mod raw;
+mod replace;
 mod rules;
 mod schema;
 mod secret;
@@ -31,6 +32,8 @@ pub use cases::{Case, CaseFile, Expect, Given, Written, beside, cases, cases_bes
 pub use load::{Loaded, Overrides, Places, load};
 pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};
+pub use replace::WriteError;
+pub(crate) use replace::replace;
 pub use rules::{ModelFacts, check_against_model, require_kafka};
 pub use schema::{cases as cases_schema, paths, schema};
 pub use secret::Secret;

@@ -80,6 +80,25 @@ schema!(Workers, {
     "minimum": 1, "maximum": 4096, "examples": ["auto", 2]
 });
 
+/// `auto`, `latency`, or how many.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(super) enum Sessions {
+    Count(Count),
+    Named(SessionsFor),
+}
+/// What they are to be best at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SessionsFor {
+    Auto,
+    Latency,
+}
+schema!(Sessions, {
+    "type": ["string", "integer"], "title": "`auto`, `latency` or a whole number from 1",
+    "pattern": "^(auto|latency)$", "minimum": 1, "maximum": 4096, "examples": ["auto", "latency", 2]
+});
+
 /// `earliest`, `latest` or an RFC 3339 timestamp.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Start(pub(super) String);
@@ -203,6 +222,11 @@ impl Allowance {
 impl Default for Workers {
     fn default() -> Self {
         Self::Auto("auto".into())
+    }
+}
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::Named(SessionsFor::Auto)
     }
 }
 impl Default for Start {

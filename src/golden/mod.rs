@@ -18,4 +18,4 @@ pub use change::NotUpdated;
 pub use compare::{Difference, Key, Verdict, judge};
 pub use run::{RunError, run};
 pub use seen::{Seen, Sent, shown};
-pub use update::{WriteError, update};
+pub use update::update;

@@ -1,35 +1,12 @@
 //! `--update`: files that say what was seen. A file is changed in memory case by case, each change is
 //! read back before it is kept, and the file is written at the end, in one step or not at all.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
 use super::change::{Change, NotUpdated, change};
 use super::compare::{Key, Verdict, Want, judge, wants};
 use super::edit::edit;
 use super::seen::Seen;
 use crate::config::yaml::{self, Scalars};
-use crate::config::{Case, CaseFile, Expect};
-use crate::fate::Fate;
-
-/// Why a file was not written. It is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// Somebody else has written it since it was read.
-    #[error("{0} was changed while the cases ran; it was left alone")]
-    Changed(PathBuf),
-    /// The operating system's word.
-    #[error("{0} cannot be written: {1}")]
-    Io(PathBuf, #[source] io::Error),
-}
-
-impl WriteError {
-    /// The program goes on to nothing else.
-    pub fn fate(&self) -> Fate {
-        Fate::Fatal
-    }
-}
+use crate::config::{Case, CaseFile, Expect, WriteError, replace};
 
 /// Makes these cases, by index, expect what was seen. Of each it says whether that was possible.
 ///
@@ -38,7 +15,7 @@ impl WriteError {
 pub fn update(file: &CaseFile, seen: &[(usize, &Seen)]) -> Result<Vec<Result<(), NotUpdated>>, WriteError> {
     let (text, answers) = rewrite(file, seen);
     if text != file.text {
-        write(&file.path, &file.text, &text)?;
+        replace(&file.path, &file.text, &text)?;
     }
     Ok(answers)
 }
@@ -97,29 +74,6 @@ fn rest(text: &str) -> Option<Vec<(String, String)>> {
     let root = yaml::parse(text, Scalars::Typed).ok()?.root?;
     let others = root.entries().iter().filter(|(key, _)| key.text() != "tests");
     Some(others.map(|(key, value)| (key.text().to_owned(), value.json())).collect())
-}
-
-/// A new file in the place of the old one, with its permissions; a link to it stays a link.
-fn write(path: &Path, old: &str, new: &str) -> Result<(), WriteError> {
-    let io = |e: io::Error| WriteError::Io(path.to_owned(), e);
-    let real = fs::canonicalize(path).map_err(io)?;
-    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = real.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    if fs::read_to_string(&real).map_err(io)? != old {
-        return Err(WriteError::Changed(path.to_owned()));
-    }
-    let replaced = fs::metadata(&real).and_then(|metadata| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
-        file.set_permissions(metadata.permissions())?;
-        file.write_all(new.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &real)
-    });
-    replaced.map_err(|e| {
-        // There may be none.
-        let _ = fs::remove_file(&beside);
-        io(e)
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use std::fs;
+
 use super::*;
 use crate::golden::compare::Key;
 use crate::golden::seen::Sent;

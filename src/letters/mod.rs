@@ -16,11 +16,9 @@
 //! | `replay` | finds the letters and sends them, batch by batch |
 //! | `send` | one transaction: records and markers |
 //! | `verdict` | what an error of a transaction means |
-//! | `client` | a consumer that keeps nobody waiting |
 //! | `ears` | why librdkafka does not get on |
 //! | `error` | what can go wrong |
 
-mod client;
 mod ears;
 mod error;
 mod letter;

@@ -10,10 +10,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
-use super::client::{Client, POLL};
 use super::error::LettersError;
 use super::source::Source;
 use crate::fate::Fate;
+use crate::kafka::onlooker::{Onlooker, POLL};
 use crate::kafka::{consumer_fate, source};
 use crate::record::{NextOffset, Offset, Record};
 use crate::shutdown::Shutdown;
@@ -40,7 +40,7 @@ struct Lane {
 /// One reading, from end to end.
 pub(super) struct Reader<'a> {
     source: &'a Source,
-    client: Client,
+    client: Onlooker,
     /// Not read to their ends yet.
     lanes: BTreeMap<i32, Lane>,
     /// Offsets in lanes that are.
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
     /// With a client of its own.
     pub(super) fn begin(
         source: &'a Source,
-        client: Client,
+        client: Onlooker,
         spans: &Spans,
         stop: &'a Shutdown,
     ) -> Result<Self, LettersError> {

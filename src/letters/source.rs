@@ -10,13 +10,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use super::client::Client;
 use super::error::LettersError;
 use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
 use crate::kafka::entry::{Entry, NotIn};
+use crate::kafka::onlooker::Onlooker;
 use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
@@ -31,7 +31,7 @@ pub(super) struct Source {
     pub(super) tokens: Option<Arc<Tokens>>,
     /// For questions. Each reading has one of its own, so that nothing of one is taken for a part
     /// of the next.
-    client: Client,
+    client: Onlooker,
     pub(super) topic: Arc<str>,
     /// Every topic that this user may see, with its number of partitions.
     pub(super) topics: BTreeMap<String, i32>,
@@ -41,7 +41,7 @@ impl Source {
     /// Connects, and asks what topics there are.
     pub(super) fn connect(kafka: &Kafka, topic: &str) -> Result<Self, LettersError> {
         let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
-        let client = Client::open(&config, tokens.clone())?;
+        let client = Onlooker::open(&config, tokens.clone()).map_err(LettersError::Client)?;
         let mut source = Self { client, config, tokens, topic: topic.into(), topics: BTreeMap::new() };
         // By who can tell why not.
         let entry = Entry::open(kafka, source.tokens.clone()).map_err(LettersError::Client)?;
@@ -134,7 +134,8 @@ impl Source {
 
     /// Reads these spans anew.
     pub(super) fn read<'a>(&'a self, spans: &Spans, stop: &'a Shutdown) -> Result<Reader<'a>, LettersError> {
-        Reader::begin(self, Client::open(&self.config, self.tokens.clone())?, spans, stop)
+        let client = Onlooker::open(&self.config, self.tokens.clone()).map_err(LettersError::Client)?;
+        Reader::begin(self, client, spans, stop)
     }
 
     fn silent(&self, doing: &'static str, error: &KafkaError) -> LettersError {

@@ -28,7 +28,7 @@ pub enum ReadError {
 }
 
 /// Lines without their ends, in order; an error is the last thing to come.
-pub(super) type Chunk = Result<Vec<Vec<u8>>, ReadError>;
+pub(crate) type Chunk = Result<Vec<Vec<u8>>, ReadError>;
 
 /// Starts reading. The way out closes at the end of the input.
 pub(super) fn start(input: impl Read + Send + 'static, longest: usize) -> io::Result<Receiver<Chunk>> {
@@ -39,7 +39,8 @@ pub(super) fn start(input: impl Read + Send + 'static, longest: usize) -> io::Re
     Ok(out)
 }
 
-fn read(input: impl Read, longest: usize, mut hand_over: impl FnMut(Chunk) -> bool) {
+/// Hands the lines over in chunks, until the end or until nobody wants more.
+pub(crate) fn read(input: impl Read, longest: usize, mut hand_over: impl FnMut(Chunk) -> bool) {
     let mut input = BufReader::with_capacity(CHUNK, input);
     let (mut chunk, mut size, mut number) = (Vec::new(), 0, 0);
     loop {

@@ -6,7 +6,7 @@
 //! (`lines`), which waits while nobody takes them; so a backlog costs no memory.
 
 mod letters;
-mod lines;
+pub(crate) mod lines;
 
 pub use lines::ReadError;
 

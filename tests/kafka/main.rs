@@ -28,3 +28,4 @@ mod routing;
 mod scale;
 mod stuck;
 mod traces;
+mod tune;

@@ -16,7 +16,7 @@ pub(in crate::config) use records::*;
 pub(in crate::config) use telemetry::*;
 
 use super::defaults;
-use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Workers};
+use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Sessions, Workers};
 
 /// A squeezeflow pipeline.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -183,12 +183,11 @@ pub(in crate::config) struct Model {
     /// What to run it on if the provider cannot be had, in this order. Empty: then the worker refuses to start.
     #[serde(default)]
     pub(in crate::config) fallback: Vec<Provider>,
-    /// Copies that run side by side. `auto`: on the CPU the number of cores divided by `threads`, else 1.
+    /// Copies that run side by side. `auto`, for throughput: on the CPU the number of cores divided by `threads`, else 1. `latency`: one, on all cores (or on as many as `threads` says).
     #[serde(default)]
-    pub(in crate::config) sessions: Workers,
-    /// CPU threads inside one session. 1 gives the most texts a second; more give a shorter time for one batch.
-    #[serde(default = "defaults::one")]
-    pub(in crate::config) threads: Count,
+    pub(in crate::config) sessions: Sessions,
+    /// CPU threads inside one session. 1 gives the most texts a second; more give a shorter time for one batch. Absent: 1; with `sessions: latency` the number of cores.
+    pub(in crate::config) threads: Option<Count>,
     /// The ONNX Runtime library. Absent: `ORT_DYLIB_PATH`, or beside the program.
     pub(in crate::config) library: Option<String>,
     /// Longest sequence in tokens, special tokens included. Absent: the package's own maximum.

@@ -184,17 +184,14 @@ impl Check<'_> {
     fn model(&mut self, raw: &raw::Model) -> to::Model {
         let provider = self.provider("model.provider", &raw.provider);
         let fallback = raw.fallback.iter().enumerate();
-        let fallback = fallback.map(|(i, p)| self.provider(&path::index("model.fallback", i), p)).collect();
-        let threads = count(raw.threads);
-        let auto = match provider.kind {
-            to::ProviderKind::Cpu => cores() / threads,
-            to::ProviderKind::Cuda | to::ProviderKind::TensorRt => 1,
-        };
+        let fallback = fallback.map(|(i, p)| self.provider(&path::index("model.fallback", i), p));
+        let fallback: Vec<to::Provider> = fallback.collect();
+        let (sessions, threads) = sessions(raw, &provider, &fallback);
         to::Model {
             path: self.base.join(&raw.path),
             provider,
             fallback,
-            sessions: workers(&raw.sessions, auto),
+            sessions,
             threads,
             library: self.file("model.library", raw.library.as_deref()),
             max_length: raw.max_length.map(count),
@@ -272,6 +269,29 @@ fn cores() -> usize {
 
 fn at_least_one(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// How many sessions, and of how many threads each. Threads that were written are obeyed: the machine's
+/// cores may not all be meant for this worker.
+fn sessions(
+    raw: &raw::Model,
+    provider: &to::Provider,
+    fallback: &[to::Provider],
+) -> (NonZeroUsize, NonZeroUsize) {
+    use words::{Sessions, SessionsFor};
+    let is_cpu = |p: &to::Provider| p.kind == to::ProviderKind::Cpu;
+    let latency = matches!(raw.sessions, Sessions::Named(SessionsFor::Latency));
+    let threads = match raw.threads {
+        Some(threads) => count(threads),
+        None if latency && (is_cpu(provider) || fallback.iter().any(is_cpu)) => at_least_one(cores()),
+        None => NonZeroUsize::MIN,
+    };
+    let sessions = match raw.sessions {
+        Sessions::Count(n) => count(n),
+        Sessions::Named(SessionsFor::Auto) if is_cpu(provider) => at_least_one(cores() / threads),
+        Sessions::Named(_) => NonZeroUsize::MIN,
+    };
+    (sessions, threads)
 }
 
 /// The schema has seen to it that it is not 0.

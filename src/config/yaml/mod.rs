@@ -12,8 +12,12 @@ use yaml_rust2::scanner::{Marker, ScanError};
 use super::path;
 
 mod node;
+mod set;
+mod source;
 
 pub(crate) use node::{Node, Place, Style, What};
+pub(crate) use set::set;
+pub(crate) use source::{Edit, Source, shared};
 
 /// A document with the places of its keys.
 #[derive(Debug, Default)]

@@ -1,4 +1,5 @@
-//! A consumer that keeps nobody waiting when it is dropped.
+//! A consumer for looking at topics beside the workers: it keeps nobody waiting when it is dropped. Made
+//! with [`super::client::reader_config`] it joins no group and commits nothing.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,25 +8,25 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
 
-use super::error::LettersError;
-use crate::kafka::ears::{self, Ears};
-use crate::kafka::tokens::Tokens;
+use super::ears::{self, Ears};
+use super::tokens::Tokens;
 
 /// How long one poll waits.
-pub(super) const POLL: Duration = Duration::from_millis(100);
+pub(crate) const POLL: Duration = Duration::from_millis(100);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A consumer.
-pub(super) struct Client(Option<BaseConsumer<Ears>>);
+pub(crate) struct Onlooker(Option<BaseConsumer<Ears>>);
 
-impl Client {
-    pub(super) fn open(config: &ClientConfig, tokens: Option<Arc<Tokens>>) -> Result<Self, LettersError> {
-        Ok(Self(Some(ears::consumer(config, tokens).map_err(LettersError::Client)?)))
+impl Onlooker {
+    pub(crate) fn open(config: &ClientConfig, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
+        ears::consumer(config, tokens).map(|consumer| Self(Some(consumer)))
     }
 }
 
-impl Deref for Client {
+impl Deref for Onlooker {
     type Target = BaseConsumer<Ears>;
     fn deref(&self) -> &Self::Target {
         match &self.0 {
@@ -35,7 +36,7 @@ impl Deref for Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for Onlooker {
     /// librdkafka's close can wait without bound, so it gets a thread and a deadline.
     fn drop(&mut self) {
         let Some(consumer) = self.0.take() else { return };

@@ -1,6 +1,6 @@
 # Everything a person or CI calls. Each target prepares what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test accounted chaos fuzz lint bench bench-stages build prepare onnxruntime kafka clean
+.PHONY: help demo test accounted chaos fuzz lint check-deploy bench bench-stages build prepare onnxruntime kafka clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -29,10 +29,14 @@ lint: prepare ## formatting, clippy and docs, warnings denied
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
+check-deploy: ## Dockerfile, compose file, manifests, alerts and collector, each past its own tool
+	@scripts/check-deploy.sh
+
 bench: prepare onnxruntime kafka ## all figures of docs/BENCHMARKS.md, anew: an hour or more; ROUNDS=3 for a first look
 	cargo bench --bench model
 	cargo bench --bench flow
 	cargo bench --bench delivery
+	cargo bench --bench tracing
 
 bench-stages: prepare onnxruntime ## each stage alone, for who works on one
 	cargo bench --bench stages

@@ -93,13 +93,6 @@ fn bundled() -> Model {
     Model { name: "the bundled model", package: here("models/sentiment"), stock }
 }
 
-/// The bundled model's weights, built for the CPU in int8.
-fn bundled_int8() -> Model {
-    let (stock, checkpoint) = stock::bundled::export();
-    let [_, package] = built::packages(&here("target/bench/sentiment"), &checkpoint);
-    Model { name: "its weights, int8", package, stock }
-}
-
 /// The batches that the batcher makes of these sequences when enough of them wait.
 fn batches(sequences: Vec<Vec<u32>>, settings: &Batch, layout: Layout) -> Batches {
     let (max_tokens, max_size) = (settings.max_tokens.get(), settings.max_size.get());

@@ -67,11 +67,10 @@ impl Join {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use opentelemetry::trace::SpanContext;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Timestamp};
+    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Timestamp, Trace};
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
     fn head(n: usize) -> Head {
@@ -116,7 +115,7 @@ mod tests {
                     tokens: Tokens { ids: Vec::new(), of_text: document * 10 + part },
                 };
                 let answer = Output { logits: vec![document as f32, part as f32] };
-                let joined = join.add(Tracked::new(ticket, SpanContext::NONE, work), Ok(answer));
+                let joined = join.add(Tracked::new(ticket, Trace::NONE, work), Ok(answer));
                 left[document] -= 1;
                 prop_assert_eq!(joined.is_some(), left[document] == 0);
                 if let Some(joined) = joined {

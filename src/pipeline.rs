@@ -23,9 +23,9 @@ use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::Join;
-use crate::model::{Infer, InferError, Layout, Loaded, Package};
+use crate::model::{Infer, InferError, Layout, Loaded, Output, Package};
 use crate::record::{Outcome, Record, Tracked};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Pulse, Spans, Telemetry};
 use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
@@ -69,7 +69,8 @@ pub struct Stages {
 
 impl Stages {
     /// Builds and starts all stages. Must be called inside a tokio runtime: the batcher is a task.
-    pub fn start(settings: &Settings, loaded: Loaded, metrics: &Metrics) -> Result<Self, PipelineError> {
+    pub fn start(settings: &Settings, loaded: Loaded, telemetry: &Telemetry) -> Result<Self, PipelineError> {
+        let Telemetry { metrics, health, spans } = telemetry;
         let Loaded { package, sessions, receipt } = loaded;
         let tokenizer = tokenizer(settings, &package)?;
         let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
@@ -92,20 +93,23 @@ impl Stages {
         let (answered_in, answered) = mpsc::channel(sessions.len().max(1) * 2);
         let cache = Cache::new(settings.cache.max_bytes, &receipt, metrics);
 
+        let pulse = health.pulse("batcher");
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
         for _ in 0..settings.limits.text_workers.get() {
             let (reader, records) = (reader.clone(), input.clone());
-            let (readings, out) = (readings_in.clone(), out.clone());
-            threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &out))?;
+            let (readings, out, batcher) = (readings_in.clone(), out.clone(), pulse.clone());
+            threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &batcher, &out))?;
         }
         let mut runs = Vec::new();
-        for model in sessions {
-            let (mut model, run) = Watched::new(model);
+        for (number, model) in sessions.into_iter().enumerate() {
+            let pulse = health.pulse(format!("session {}", number + 1));
+            let (mut model, run) = Watched::new(model, pulse.clone());
             runs.push(run);
             let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
-            let (canary, metrics, layout) = (canary.clone(), metrics.clone(), package.layout);
+            let (canary, layout) = (canary.clone(), package.layout);
+            let watching = Watching { metrics: metrics.clone(), spans: spans.clone(), pulse };
             threads.spawn("session", move |fault| {
-                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &metrics)
+                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &watching)
                 {
                     fault.raise(error.into());
                 }
@@ -120,7 +124,7 @@ impl Stages {
         };
         let fault = threads.fault.clone();
         tokio::spawn(async move {
-            let batcher = Batcher { readings, slots, cache, answered: answered_in, limits, capacity };
+            let batcher = Batcher { readings, slots, cache, answered: answered_in, limits, capacity, pulse };
             let batcher = tokio::spawn(batcher.run());
             if batcher.await.is_err_and(|e| e.is_panic()) {
                 fault.raise(PipelineError::Panicked("batcher"));
@@ -190,19 +194,31 @@ fn text_worker(
     reader: &Reader,
     records: &Intake<Tracked<Record>>,
     readings: &mpsc::Sender<Tracked<Reading>>,
+    batcher: &Pulse,
     out: &Sender<Tracked<Outcome>>,
 ) {
     while let Some(Tracked { ticket, trace, mut stamps, item: record }) = records.pop() {
+        stamps.taken = Some(Instant::now());
         let result = reader.read(record);
         stamps.tokenized = Some(Instant::now());
         let sent = match result {
-            Ok(item) => readings.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok(),
+            Ok(item) => {
+                batcher.given();
+                readings.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok()
+            }
             Err(item) => out.send(Tracked { ticket, trace, stamps, item }).is_ok(),
         };
         if !sent {
             return;
         }
     }
+}
+
+/// What a session tells of itself.
+struct Watching {
+    metrics: Metrics,
+    spans: Spans,
+    pulse: Pulse,
 }
 
 /// One session: ask for a batch, run it, hand it on.
@@ -213,14 +229,16 @@ fn session(
     slots: &mpsc::Sender<Slot>,
     cache: &Cache,
     answered: &mpsc::Sender<Answered>,
-    metrics: &Metrics,
+    Watching { metrics, spans, pulse }: &Watching,
 ) -> Result<(), InferError> {
     loop {
+        pulse.rests();
         let (slot, next) = oneshot::channel();
         if slots.blocking_send(slot).is_err() {
             return Ok(());
         }
         let Ok(mut batch) = next.blocking_recv() else { return Ok(()) };
+        pulse.moves();
         let started = Instant::now();
         for work in &mut batch {
             work.stamps.batched = Some(started);
@@ -234,6 +252,12 @@ fn session(
         for work in &mut batch {
             work.stamps.inferred = Some(done);
         }
+        let failed = answers.iter().map(|answer| !answer.as_ref().is_ok_and(Output::is_finite));
+        spans.batch(
+            batch.iter_mut().map(|work| &mut work.trace).zip(failed),
+            (real, computed),
+            (started, done),
+        );
         if answered.blocking_send(cache.answered(batch, answers)).is_err() {
             return Ok(());
         }

@@ -145,7 +145,9 @@ fn dead_letters_say_what_is_wrong_with_the_question_and_with_the_brokers() {
 
 #[test]
 fn a_provider_that_is_not_there_is_refused_and_a_fallback_is_loud() {
-    let cuda = ["--set", "model.provider=cuda", "pipelines/sentiment.yaml"];
+    let portable =
+        format!("model.path={}", concat!(env!("CARGO_MANIFEST_DIR"), "/models/sentiment-portable"));
+    let cuda = ["--set", "model.provider=cuda", "--set", &portable, "pipelines/sentiment.yaml"];
     let output = run(&[&["tag"], &cuda[..]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{errors}");

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use squeezeflow::config::settings::{
-    Combine, Format, Input, LongText, Output, OutputMode, ProviderKind, Start, Subject, Test, TextSelector,
-    Uncertain, When, Windows,
+    Combine, Format, Input, LongText, Output, OutputMode, ProviderKind, Sasl, Start, Subject, Test,
+    TextSelector, Uncertain, When, Windows,
 };
 use squeezeflow::config::{self, ConfigError, Loaded, ModelFacts, Origin, Overrides, Problem, Severity};
 use tempfile::TempDir;
@@ -287,7 +287,10 @@ fn secrets_come_from_environment_and_files() {
             "{MINIMAL}kafka:\n  bootstrap_servers: b\n  group_id: g\n  tls: {{}}\n  sasl: {{mechanism: PLAIN, username: u, password: {password}}}\n"
         )
     };
-    let reveal = |loaded: Loaded| loaded.settings.kafka.unwrap().sasl.unwrap().password.reveal().to_owned();
+    let reveal = |loaded: Loaded| match loaded.settings.kafka.unwrap().sasl.unwrap() {
+        Sasl::Password { password, .. } => password.reveal().to_owned(),
+        Sasl::OAuth(oauth) => oauth.client_secret.reveal().to_owned(),
+    };
     let case = Case::new().env("MY_PASSWORD", "s3cret").file("password", "fr0mfile\n");
     assert_eq!(reveal(case.load(&sasl("{env: MY_PASSWORD}"))), "s3cret");
     assert_eq!(reveal(case.load(&sasl("{file: password}"))), "fr0mfile");
@@ -654,4 +657,97 @@ fn run_wants_kafka() {
     }
     let (code, ..) = squeezeflow(&["run"]);
     assert_eq!(code, 2);
+}
+
+#[test]
+fn a_mechanism_wants_its_own_credentials() {
+    let sasl = |sasl: &str, tls: &str| {
+        format!("{MINIMAL}kafka:\n  bootstrap_servers: b\n  group_id: g\n{tls}  sasl: {sasl}\n")
+    };
+    let tls = "  tls: {}\n";
+    let case = Case::new().env("S", "s3cret");
+    let oauth = |url: &str| {
+        format!(
+            "{{mechanism: OAUTHBEARER, oauth: {{token_url: \"{url}\", client_id: c, client_secret: {{env: S}}}}}}"
+        )
+    };
+    let loaded = case.load(&sasl(&oauth("https://issuer/token"), tls));
+    assert!(loaded.warnings.is_empty());
+    let Some(Sasl::OAuth(settings)) = loaded.settings.kafka.unwrap().sasl else { panic!("no token") };
+    assert_eq!((settings.client_id.as_str(), settings.client_secret.reveal()), ("c", "s3cret"));
+
+    let refused = |text: &str| {
+        let problems = case.problems(&sasl(text, tls));
+        problems.into_iter().map(|problem| problem.path).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("{mechanism: OAUTHBEARER}"), ["kafka.sasl.oauth"]);
+    assert_eq!(
+        refused("{mechanism: OAUTHBEARER, username: u, password: {env: S}}"),
+        ["kafka.sasl.oauth", "kafka.sasl.password", "kafka.sasl.username"]
+    );
+    assert_eq!(refused("{mechanism: PLAIN}"), ["kafka.sasl.password", "kafka.sasl.username"]);
+    let both = oauth("https://issuer/token").replace("OAUTHBEARER", "PLAIN, username: u, password: {env: S}");
+    assert_eq!(refused(&both), ["kafka.sasl.oauth"]);
+    for url in
+        ["issuer/token", "https://", "https://me:s3cret@issuer/", "https://issuer/?key=s3cret", "ftp://x"]
+    {
+        let problems = case.problems(&sasl(&oauth(url), tls));
+        assert_eq!(the_one(&problems).path, "kafka.sasl.oauth.token_url");
+        assert!(!problems[0].to_string().contains("s3cret"), "{}", problems[0]);
+    }
+
+    let warned = |text: &str, tls: &str| {
+        let warnings = case.load(&sasl(text, tls)).warnings;
+        warnings.into_iter().map(|warning| warning.path).collect::<Vec<_>>()
+    };
+    let plain = "{mechanism: PLAIN, username: u, password: {env: S}}";
+    assert_eq!(warned(plain, ""), ["kafka.sasl.mechanism"]);
+    assert!(warned(plain, tls).is_empty());
+    assert!(warned(&plain.replace("PLAIN", "SCRAM-SHA-256"), "").is_empty());
+    assert_eq!(warned(&oauth("http://issuer/token"), tls), ["kafka.sasl.oauth.token_url"]);
+    assert_eq!(warned(&oauth("https://issuer/token"), ""), ["kafka.sasl.mechanism"]);
+}
+
+#[test]
+fn the_files_of_tls_are_looked_at() {
+    use openssl::pkey::PKey;
+    use openssl::symm::Cipher;
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (one, other) = (made("one"), made("other"));
+    let key = PKey::private_key_from_pem(one.signing_key.serialize_pem().as_bytes()).unwrap();
+    let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"s3cret").unwrap();
+    let case = Case::new()
+        .env("RIGHT", "s3cret")
+        .env("WRONG", "wr0ng")
+        .file("one.crt", &one.cert.pem())
+        .file("one.key", &one.signing_key.serialize_pem())
+        .file("other.key", &other.signing_key.serialize_pem())
+        .file("locked.key", &String::from_utf8(locked).unwrap())
+        .file("nonsense", "s3cret");
+    let tls = |tls: &str| format!("{MINIMAL}kafka: {{bootstrap_servers: b, group_id: g, tls: {{{tls}}}}}\n");
+    for good in [
+        "ca_file: one.crt",
+        "ca_file: .",
+        "certificate_file: one.crt, key_file: one.key",
+        "certificate_file: one.crt, key_file: locked.key, key_password: {env: RIGHT}",
+    ] {
+        case.load(&tls(good));
+    }
+    for (bad, at) in [
+        ("ca_file: nonsense", "kafka.tls.ca_file"),
+        ("ca_file: one.key", "kafka.tls.ca_file"),
+        ("certificate_file: nonsense, key_file: one.key", "kafka.tls.certificate_file"),
+        ("certificate_file: one.crt, key_file: nonsense", "kafka.tls.key_file"),
+        ("certificate_file: one.crt, key_file: other.key", "kafka.tls.key_file"),
+        ("certificate_file: one.crt, key_file: locked.key", "kafka.tls.key_password"),
+        (
+            "certificate_file: one.crt, key_file: locked.key, key_password: {env: WRONG}",
+            "kafka.tls.key_password",
+        ),
+    ] {
+        let problems = case.problems(&tls(bad));
+        assert_eq!(the_one(&problems).path, at, "{bad}");
+        let told = problems[0].to_string();
+        assert!(!told.contains("s3cret") && !told.contains("wr0ng"), "{told}");
+    }
 }

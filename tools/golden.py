@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden results: what Hugging Face transformers makes of tests/golden/texts.jsonl, text by text, in fp32 on CPU.
 
-    python tools/golden.py CHECKPOINT      # writes tests/golden/sentiment.jsonl, checks models/sentiment against it
+    python tools/golden.py CHECKPOINT      # writes tests/golden/sentiment.jsonl, checks models/sentiment-portable against it
 
 Texts are TEXT: the tokenizer runs with `split_special_tokens=True`, so "[SEP]" in a text becomes "[", "sep", "]" and
 never the special token. Each line of a golden file:
@@ -99,5 +99,5 @@ if __name__ == "__main__":
     checkpoint = parser.parse_args().checkpoint
     bert = round_as_packaged(AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32))
     words = load_tokenizer(ROOT / "models" / "sentiment")
-    compare(ROOT / "models/sentiment/model.onnx", words,
+    compare(ROOT / "models/sentiment-portable/model.onnx", words,
             write(GOLDEN / "sentiment.jsonl", bert, words, texts()))

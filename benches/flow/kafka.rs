@@ -20,7 +20,7 @@ use crate::support::process::Process;
 use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 use crate::support::worker::Worker;
-use crate::{Model, base, batches, bundled, bundled_int8, data};
+use crate::{Model, base, batches, bundled, data};
 
 /// Records on their way at saturation, from the producer to a reader: enough for every batch to be full.
 fn outstanding(records: usize) -> usize {
@@ -61,7 +61,7 @@ pub fn bench() {
         "to the raw session",
         "peak RSS, MiB",
     ]);
-    for model in [bundled(), bundled_int8(), base()] {
+    for model in [bundled(), base()] {
         let records =
             report::number("RECORDS", if model.name.starts_with("SqueezeBERT-base") { 2_000 } else { 8_000 });
         let mut raw = Subject::start(Spec::ours("raw", &model.package, false));

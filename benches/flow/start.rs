@@ -6,13 +6,13 @@ use crate::common::report::{self, Rounds, head, row};
 use crate::support::cluster::Cluster;
 use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
-use crate::{base, bundled, bundled_int8};
+use crate::{base, bundled};
 
 pub fn bench() {
     let cluster = Cluster::start(1);
     let rounds = report::rounds();
-    let models = [bundled(), bundled_int8(), base()];
-    let mut measured: [(Rounds, Rounds); 3] = Default::default();
+    let models = [bundled(), base()];
+    let mut measured: [(Rounds, Rounds); 2] = Default::default();
     for round in 0..=rounds {
         for (model, (seconds, memory)) in models.iter().zip(&mut measured) {
             let scene =

@@ -16,9 +16,9 @@ use super::{BASE, Size};
 /// When the package is of another kind than the one that this can read.
 pub fn export() -> (PathBuf, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let package = root.join("models/sentiment");
+    let package = root.join("models/sentiment-portable");
     let size = Size { hidden: 384, layers: 6, intermediate: 1_536, ..BASE };
-    let mut weights = weights(&package).expect("models/sentiment is as tools/convert.py writes it");
+    let mut weights = weights(&package).expect("models/sentiment-portable is as tools/convert.py writes it");
     let dir = root.join("target/bench/sentiment");
     write_with(&dir, Architecture::SqueezeBert, &size, &package, &mut weights).expect("target can be written")
 }

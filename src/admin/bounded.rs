@@ -1,4 +1,5 @@
-//! A listener with so many connections at a time, each for so long: axum's own has no bounds.
+//! A listener with so many connections at a time, each for so long, and requests that are so long and
+//! come in so much time: axum's own has no bounds.
 
 use std::future::Future;
 use std::io;
@@ -37,7 +38,8 @@ impl Listener for Bounded {
         // axum's own: sleeps and tries again where the process has too many files open.
         let (stream, from) = Listener::accept(&mut self.listener).await;
         let end = Box::pin(tokio::time::sleep_until(Instant::now() + self.max_age));
-        (Connection { stream, end, _permit: permit }, from)
+        let pause = Box::pin(tokio::time::sleep(MAX_REQUEST_TIME));
+        (Connection { stream, end, pause, bytes: 0, _permit: permit }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -45,10 +47,28 @@ impl Listener for Bounded {
     }
 }
 
+/// No request of ours has a body, and no browser's headers are that long.
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// From the first byte of a request to the first of its answer, which nothing here waits for; and from
+/// one answer to the next request.
+const MAX_REQUEST_TIME: Duration = Duration::from_secs(10);
+const MAX_IDLE_TIME: Duration = Duration::from_secs(90);
+
 pub(super) struct Connection {
     stream: TcpStream,
+    /// Of the connection.
     end: Pin<Box<Sleep>>,
+    /// Of what it does now.
+    pause: Pin<Box<Sleep>>,
+    /// Of the request that is being read.
+    bytes: usize,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.end.as_mut().poll(cx).is_ready() || self.pause.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl AsyncRead for Connection {
@@ -57,19 +77,36 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.end.as_mut().poll(cx).is_ready() {
+        if self.is_over(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, to)
+        let before = to.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, to);
+        let came = to.filled().len() - before;
+        if came > 0 {
+            if self.bytes == 0 {
+                self.pause.as_mut().reset(Instant::now() + MAX_REQUEST_TIME);
+            }
+            self.bytes += came;
+        }
+        match self.bytes > MAX_REQUEST_BYTES {
+            true => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            false => read,
+        }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.end.as_mut().poll(cx).is_ready() {
+        if self.is_over(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.bytes = 0;
+            self.pause.as_mut().reset(Instant::now() + MAX_IDLE_TIME);
+        }
+        written
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -1,10 +1,13 @@
 //! Metrics and probes on one address: `/metrics`, `/live`, `/ready`, and `/` that lists them.
 //!
-//! The address is loopback unless configured otherwise: nothing here is authenticated. The server
+//! The address is loopback unless configured otherwise. With a token (`admin.token`) all but the probes
+//! want to see it. No page of another origin may read anything: there are no CORS headers. The server
 //! outlives the drain, so that a scrape can see it and `/ready` can say no.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,9 +20,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use self::bounded::Bounded;
+use crate::config::Secret;
 use crate::fate::Fate;
 use crate::telemetry::Health;
 
+mod bearer;
 mod bounded;
 
 /// A scraper and a prober need one each; the rest is a margin.
@@ -87,8 +92,13 @@ impl Drop for Server {
 ///
 /// # Errors
 /// When the address cannot be had.
-pub async fn serve(address: SocketAddr, registry: Registry, health: Health) -> Result<Server, AdminError> {
-    listen(address, router(registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
+pub async fn serve(
+    address: SocketAddr,
+    token: Option<Secret>,
+    registry: Registry,
+    health: Health,
+) -> Result<Server, AdminError> {
+    listen(address, router(token, registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
 }
 
 async fn listen(
@@ -113,15 +123,19 @@ async fn listen(
 struct Sources {
     registry: Registry,
     health: Health,
+    /// A stuck worker was told of in the log.
+    told: Arc<AtomicBool>,
 }
 
-fn router(registry: Registry, health: Health) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics))
-        .route("/live", get(|| async { "alive\n" }))
-        .route("/ready", get(ready))
-        .with_state(Sources { registry, health })
+fn router(token: Option<Secret>, registry: Registry, health: Health) -> Router {
+    let guarded = Router::new().route("/", get(index)).route("/metrics", get(metrics));
+    // Open, with a token too: a kubelet has none to show, and they tell little.
+    let probes = Router::new().route("/live", get(live)).route("/ready", get(ready));
+    bearer::guarded(guarded, token).merge(probes).with_state(Sources {
+        registry,
+        health,
+        told: Arc::default(),
+    })
 }
 
 async fn index() -> Html<&'static str> {
@@ -139,6 +153,25 @@ async fn metrics(State(sources): State<Sources>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// Asks nobody: a part that is stuck could not answer, and nothing here may wait for it.
+async fn live(State(sources): State<Sources>) -> Response {
+    let stuck = sources.health.stuck();
+    let alive = stuck.is_empty();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if !alive && !sources.told.swap(true, Ordering::Relaxed) {
+        let stuck = stuck.clone();
+        // On a thread of its own: the log may be what everybody is stuck at.
+        drop(tokio::task::spawn_blocking(move || {
+            tracing::error!(?stuck, "has work and does not move: /live says 503");
+        }));
+    }
+    if alive {
+        sources.told.store(false, Ordering::Relaxed);
+    }
+    let answer = serde_json::json!({ "alive": alive, "stuck": stuck });
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response()
 }
 
 async fn ready(State(sources): State<Sources>) -> Response {
@@ -180,7 +213,7 @@ mod tests {
     async fn started() -> (Server, Health) {
         let health = Health::new();
         let (metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, registry, health.clone()).await.unwrap();
+        let server = serve(ANY, None, registry, health.clone()).await.unwrap();
         metrics.batch_split();
         std::mem::forget(metrics); // the worker holds it for the life of the process
         (server, health)
@@ -191,7 +224,8 @@ mod tests {
         let (server, health) = started().await;
         let address = server.address();
         assert_ne!(address.port(), 0);
-        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
+        let answer = ask(address, "/live").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"alive\":true,\"stuck\":[]}\n"));
         assert!(ask(address, "/").await.contains("href=\"metrics\""));
         assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 
@@ -216,9 +250,80 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_part_that_does_not_move_is_named() {
+        let (server, health) = started().await;
+        let pulse = health.pulse("session 1");
+        health.stuck_after(Duration::from_millis(1));
+        pulse.moves();
+        let started = Instant::now();
+        let answer = loop {
+            let answer = ask(server.address(), "/live").await;
+            if answer.starts_with("HTTP/1.1 503") {
+                break answer;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "{answer}");
+        };
+        assert!(answer.contains("application/json") && answer.contains("\"what\":\"session 1\""), "{answer}");
+        assert!(ask(server.address(), "/metrics").await.contains("squeezeflow_live 0"));
+        pulse.rests();
+        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn with_a_token_only_probes_answer_anybody_and_no_other_origin_is_let_in() {
+        let health = Health::new();
+        let (_metrics, registry) = Metrics::new(&health).unwrap();
+        let server = serve(ANY, Some(Secret::new("open sesame")), registry, health).await.unwrap();
+        let address = server.address();
+        let ask = |path: &'static str, header: &'static str| async move {
+            let ask = move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                write!(stream, "{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            };
+            tokio::task::spawn_blocking(ask).await.unwrap()
+        };
+        for (path, header, status) in [
+            ("GET /metrics", "", 401),
+            ("GET /", "", 401),
+            ("GET /metrics", "Authorization: Bearer open\r\n", 401),
+            ("GET /metrics", "Authorization: Bearer open sesame!\r\n", 401),
+            ("GET /metrics", "Authorization: Basic open sesame\r\n", 401),
+            ("GET /metrics", "Authorization: Bearer open sesame\r\n", 200),
+            ("GET /", "authorization: bearer open sesame\r\n", 200),
+            ("GET /live", "", 200),
+            ("GET /ready", "", 503),
+            ("GET /nothing", "", 404),
+            ("OPTIONS /live", "Origin: http://evil\r\nAccess-Control-Request-Method: GET\r\n", 405),
+        ] {
+            let answer = ask(path, header).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {header}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
+            assert_eq!(answer.contains("www-authenticate: Bearer"), status == 401, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_bounded() {
+        let (server, _health) = started().await;
+        let address = server.address();
+        let endless = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
+            let line = [b"X: ", [b'a'; 1000].as_slice(), b"\r\n"].concat();
+            // Until the other side has had enough.
+            (0..10_000).find(|_| stream.write_all(&line).is_err())
+        };
+        assert!(tokio::task::spawn_blocking(endless).await.unwrap().is_some());
+        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
     async fn an_address_in_use_is_named_with_advice() {
         let (server, health) = started().await;
-        let error = serve(server.address(), Registry::new(), health).await.unwrap_err();
+        let error = serve(server.address(), None, Registry::new(), health).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&server.address().to_string()) && text.contains("port 0"), "{text}");
         assert_eq!(error.fate(), Fate::Fatal);

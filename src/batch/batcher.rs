@@ -15,6 +15,7 @@ use super::budget::{Limits, Pending};
 use super::parts::{HeldBack, Work};
 use crate::cache::{Answered, Cache, Claim};
 use crate::record::Tracked;
+use crate::telemetry::Pulse;
 use crate::text::Reading;
 
 /// Sequences that go into the model together, oldest first.
@@ -38,6 +39,8 @@ pub struct Batcher {
     pub limits: Limits,
     /// Sequences held here at most; beyond it the text workers wait.
     pub capacity: usize,
+    /// That it moves.
+    pub pulse: Pulse,
 }
 
 impl Batcher {
@@ -51,6 +54,7 @@ impl Batcher {
         let mut waiting = 0;
         while open || !line.pending.is_empty() {
             let now = Instant::now();
+            self.pulse.moves();
             if slot.is_none() {
                 slot = self.slots.try_recv().ok();
                 waiting = self.readings.len();
@@ -70,6 +74,11 @@ impl Batcher {
                 line.join(next)
             } else {
                 let deadline = line.pending.deadline().unwrap_or(now);
+                match line.pending.is_empty() {
+                    true => self.pulse.rests(),
+                    // For a session, or for company.
+                    false => self.pulse.waits(),
+                }
                 tokio::select! {
                     biased;
                     reading = self.readings.recv(), if open && line.pending.len() < self.capacity => match reading {
@@ -93,7 +102,11 @@ impl Batcher {
                     () = sleep_until(deadline.into()), if slot.is_some() && !line.pending.is_empty() => Vec::new(),
                 }
             };
-            if !kept.is_empty() && self.answered.send(kept).await.is_err() {
+            if kept.is_empty() {
+                continue;
+            }
+            self.pulse.moves();
+            if self.answered.send(kept).await.is_err() {
                 return;
             }
         }
@@ -141,12 +154,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use opentelemetry::trace::SpanContext;
-
     use super::*;
     use crate::model::{Layout, Output, Receipt};
-    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Tracked};
-    use crate::telemetry::Metrics;
+    use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Trace, Tracked};
+    use crate::telemetry::{Health, Metrics};
     use crate::text::{Amount, Document, Place, TokenCount, Tokens};
 
     fn text(length: usize) -> Tracked<Reading> {
@@ -167,7 +178,7 @@ mod tests {
         let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
         let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len(), masked: 0 };
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
-        let mut tracked = Tracked::new(ticket, SpanContext::NONE, Reading { document, sequences, amount });
+        let mut tracked = Tracked::new(ticket, Trace::NONE, Reading { document, sequences, amount });
         tracked.stamps.tokenized = Some(Instant::now());
         tracked
     }
@@ -178,13 +189,13 @@ mod tests {
         let limits = Limits { max_tokens: 100, max_size: 4, max_age, layout: Layout::Padded };
         let (answered, _) = mpsc::channel(1);
         let cache = Cache::off();
-        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100 }.run());
+        let pulse = Health::new().pulse("batcher");
+        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100, pulse }.run());
         (readings_in, slots_in)
     }
 
-    /// However many texts come that the cache answers: a session gets the one that it does not.
-    #[tokio::test]
-    async fn texts_that_are_known_do_not_keep_a_session_from_others() {
+    /// What knows the answer to a text of five tokens.
+    fn knowing() -> Cache {
         let receipt = Receipt {
             model: String::new(),
             digest: "sha256:ab".to_owned(),
@@ -197,7 +208,57 @@ mod tests {
             panic!("nothing is known yet")
         };
         cache.answered(vec![known], vec![Ok(Output { logits: vec![1.0] })]);
+        cache
+    }
 
+    /// Nobody takes what it has to hand on: that is a batcher with work that does not move. One that waits
+    /// for a session, or for texts, is none.
+    #[tokio::test]
+    async fn stuck_is_a_batcher_that_cannot_hand_on_and_no_other() {
+        let health = Health::new();
+        health.stuck_after(Duration::from_millis(1));
+        let (readings_in, readings) = mpsc::channel(100);
+        let (slots_in, slots) = mpsc::channel(4);
+        let (answered, mut kept) = mpsc::channel(1);
+        let limits = Limits { max_tokens: 100, max_size: 4, max_age: Duration::ZERO, layout: Layout::Padded };
+        let pulse = health.pulse("batcher");
+        let given = pulse.clone();
+        let cache = knowing();
+        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100, pulse }.run());
+        let moves_again = async || {
+            while !health.stuck().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // One that must be inferred, and no session.
+        given.given();
+        readings_in.send(text(7)).await.unwrap();
+        while readings_in.capacity() < 100 {
+            tokio::task::yield_now().await;
+        }
+        moves_again().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(health.stuck(), [], "it waits for a session");
+
+        for _ in 0..3 {
+            given.given();
+            readings_in.send(text(5)).await.unwrap();
+        }
+        while health.stuck().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(health.stuck()[0].what, "batcher");
+        for _ in 0..3 {
+            kept.recv().await.unwrap();
+        }
+        moves_again().await;
+        assert_eq!(parts(&slots_in).await.len(), 1, "and goes on");
+    }
+
+    /// However many texts come that the cache answers: a session gets the one that it does not.
+    #[tokio::test]
+    async fn texts_that_are_known_do_not_keep_a_session_from_others() {
+        let cache = knowing();
         // More than the task takes in one turn (tokio has it yield after 128), so that it is never empty.
         let (readings_in, readings) = mpsc::channel(1_000);
         let (slots, slots_out) = mpsc::channel(4);
@@ -207,7 +268,8 @@ mod tests {
         tokio::spawn(async move { while kept.recv().await.is_some() {} });
         let limits = Limits { max_tokens: 100, max_size: 4, max_age: Duration::ZERO, layout: Layout::Padded };
         tokio::task::yield_now().await;
-        let batcher = Batcher { readings, slots: slots_out, cache, answered, limits, capacity: 100 };
+        let pulse = Health::new().pulse("batcher");
+        let batcher = Batcher { readings, slots: slots_out, cache, answered, limits, capacity: 100, pulse };
         tokio::spawn(batcher.run());
         assert_eq!(batch(&slots).await, [7]);
     }

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::{Infer, InferError, Output, Stopper};
+use crate::telemetry::Pulse;
 use crate::text::Tokens;
 
 /// A model whose runs can be timed.
 pub struct Watched {
     model: Box<dyn Infer>,
     run: Arc<Run>,
+    pulse: Pulse,
 }
 
 /// The run of one session, seen from outside.
@@ -20,18 +22,20 @@ pub struct Run {
 }
 
 impl Watched {
-    /// The model, and what to look at.
-    pub fn new(model: Box<dyn Infer>) -> (Self, Arc<Run>) {
+    /// The model, and what to look at. `pulse`: of its session, which moves with each run.
+    pub fn new(model: Box<dyn Infer>, pulse: Pulse) -> (Self, Arc<Run>) {
         let run = Arc::new(Run { began: Mutex::new(None), stop: model.stopper() });
-        (Self { model, run: run.clone() }, run)
+        (Self { model, run: run.clone(), pulse }, run)
     }
 }
 
 impl Infer for Watched {
     fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
+        self.pulse.moves();
         self.run.set(Some(Instant::now()));
         let answer = self.model.infer(batch);
         self.run.set(None);
+        self.pulse.moves();
         answer
     }
 }
@@ -59,6 +63,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::telemetry::Health;
 
     /// Runs until it is told to end.
     struct Hanging(Arc<AtomicBool>);
@@ -79,7 +84,8 @@ mod tests {
 
     #[test]
     fn a_run_that_takes_too_long_is_ended_and_no_other() {
-        let (mut model, run) = Watched::new(Box::new(Hanging(Arc::default())));
+        let (mut model, run) =
+            Watched::new(Box::new(Hanging(Arc::default())), Health::new().pulse("session"));
         assert!(!run.end_after(Duration::ZERO), "nothing runs");
         let session = std::thread::spawn(move || model.infer(&[]));
         while run.began.lock().unwrap().is_none() {

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     /// The pipeline files.
     #[arg(value_name = "PIPELINE", required = true, value_hint = clap::ValueHint::FilePath)]
     pipelines: Vec<PathBuf>,
-    /// Ask the brokers too: do the topics exist, may this user read them? Nothing is written, no
+    /// Ask the brokers too: do the topics exist, may this user read and write them? Nothing is written, no
     /// group is joined.
     #[arg(long)]
     connect: bool,

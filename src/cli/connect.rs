@@ -1,24 +1,26 @@
 //! `check --connect`: asks the brokers what can be asked without leaving a trace. No topic is made,
 //! no record written, no group joined.
 //!
-//! What this cannot show: whether records may be written. Kafka has no way to ask but to write; the
-//! metadata of a topic that this user may neither describe nor write is refused, and that is told.
+//! What this cannot show: whether the group may be joined (only whether it may be seen), and the
+//! transactional id. Brokers older than Kafka 2.3 do not tell rights to topics either.
 
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use crate::config::Problem;
 use crate::config::settings::{Kafka, OutputPartition, Settings};
-use crate::kafka::client;
+use crate::kafka::ears;
+use crate::kafka::entry::{Entry, NotIn};
+use crate::kafka::tokens::Tokens;
+use crate::kafka::{Operation, Resource, client};
+use crate::shutdown::Shutdown;
 
 /// What the brokers said.
 #[derive(Default)]
@@ -40,55 +42,34 @@ pub(super) fn check(settings: &Settings, patience: Duration) -> Answer {
     answer
 }
 
-/// Remembers librdkafka's last word on the connection: the answer to a question is only "timed out",
-/// while the reason (a refused password, an unknown authority) is said here.
-#[derive(Default)]
-struct LastError(Mutex<Option<String>>);
-
-impl ClientContext for LastError {
-    fn error(&self, error: KafkaError, reason: &str) {
-        // That all brokers are down says less than why the first one was.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        }
-    }
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-}
-
-impl ConsumerContext for LastError {}
-
-struct Probe {
-    consumer: BaseConsumer<LastError>,
+struct Probe<'a> {
+    entry: Entry<'a>,
+    tokens: Option<Arc<Tokens>>,
     patience: Duration,
 }
 
-impl Probe {
-    fn open(kafka: &Kafka, patience: Duration) -> Result<Self, Box<Problem>> {
-        let mut config = client::consumer_config(kafka);
-        config.set("allow.auto.create.topics", "false");
-        let consumer = config.create_with_context(LastError::default());
-        consumer.map(|consumer| Self { consumer, patience }).map_err(|e| {
-            let what = "the client refuses these settings";
-            Box::new(Problem::error(
-                "kafka",
-                match e {
-                    KafkaError::ClientCreation(reason) => format!("{what}: {reason}"),
-                    _ => what.to_owned(),
-                },
-            ))
-        })
+impl<'a> Probe<'a> {
+    fn open(kafka: &'a Kafka, patience: Duration) -> Result<Self, Box<Problem>> {
+        let tokens = Tokens::of(kafka);
+        Entry::open(kafka, tokens.clone())
+            .map(|entry| Self { entry, tokens, patience })
+            .map_err(|e| refused_settings(&e))
     }
 
     fn ask(&self, settings: &Settings, kafka: &Kafka, answer: &mut Answer) {
-        let cluster = match self.consumer.fetch_metadata(None, self.patience) {
-            Ok(cluster) => cluster,
-            Err(e) => return answer.problems.push(self.unreachable(kafka, &e)),
+        let cluster = match self.entry.knock(None, self.patience, &Shutdown::new()) {
+            Ok(Some(cluster)) => cluster,
+            Ok(None) => return,
+            Err(NotIn::Refused(e)) => return answer.problems.push(Problem::error(e.key(), e.to_string())),
+            Err(NotIn::Silent(error, reason)) => {
+                return answer.problems.push(unreachable(kafka, &error, &reason));
+            }
         };
         let _ = writeln!(answer.facts, "  brokers    {}", cluster.brokers().len());
         let inputs = self.inputs(settings, &cluster, answer);
         let output = &settings.output;
         let ask = |at: &str, topic: &str, answer: &mut Answer| {
-            Some((topic.to_owned(), self.topic(at, topic, answer)?))
+            Some((topic.to_owned(), self.topic(at, topic, Operation::Write, answer)?))
         };
         let main = output.topic.as_deref().and_then(|topic| ask("output.topic", topic, answer));
         let mut outputs: Vec<(String, usize)> = main.into_iter().collect();
@@ -96,7 +77,7 @@ impl Probe {
             outputs.extend(ask(&format!("output.route.{label}"), topic, answer));
         }
         if let Some(dead) = &settings.dead_letter {
-            self.topic("dead_letter.topic", &dead.topic, answer);
+            self.topic("dead_letter.topic", &dead.topic, Operation::Write, answer);
         }
         let widest = inputs.iter().max_by_key(|(_, partitions)| *partitions);
         let narrowest = outputs.iter().min_by_key(|(_, partitions)| *partitions);
@@ -122,7 +103,10 @@ impl Probe {
             let at = format!("input.topics[{i}]");
             let pattern = entry.starts_with('^').then(|| Regex::new(entry).ok()).flatten();
             let Some(pattern) = pattern else {
-                inputs.extend(self.topic(&at, entry, answer).map(|partitions| (entry.clone(), partitions)));
+                inputs.extend(
+                    self.topic(&at, entry, Operation::Read, answer)
+                        .map(|partitions| (entry.clone(), partitions)),
+                );
                 continue;
             };
             let names = cluster.topics().iter().map(|t| t.name()).filter(|name| pattern.is_match(name));
@@ -133,7 +117,7 @@ impl Probe {
                 continue;
             }
             for name in names {
-                let partitions = self.topic(&at, &name, answer);
+                let partitions = self.topic(&at, &name, Operation::Read, answer);
                 inputs.extend(partitions.map(|partitions| (name, partitions)));
             }
         }
@@ -141,9 +125,9 @@ impl Probe {
     }
 
     /// Its partitions; `None`, with a problem at `at`, where it cannot be had.
-    fn topic(&self, at: &str, name: &str, answer: &mut Answer) -> Option<usize> {
+    fn topic(&self, at: &str, name: &str, operation: Operation, answer: &mut Answer) -> Option<usize> {
         let refused = |what: String, hint: &str| Problem::error(at, what).hint(hint);
-        let metadata = match self.consumer.fetch_metadata(Some(name), self.patience) {
+        let metadata = match self.entry.consumer().fetch_metadata(Some(name), self.patience) {
             Ok(metadata) => metadata,
             Err(e) => {
                 let code = e.rdkafka_error_code().map_or("no answer".into(), |c| c.to_string());
@@ -159,15 +143,19 @@ impl Probe {
                 let hint = format!("kafka-topics.sh --create --topic {name} …");
                 Some(refused(format!("there is no topic `{name}`"), &hint))
             }
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Some(refused(
-                format!("this user may not use the topic `{name}`"),
-                "ask for READ on input topics, WRITE on output and dead-letter topics",
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Some(Problem::error(
+                at,
+                self.entry.refuses(operation, Resource::Topic(name.to_owned())).to_string(),
             )),
             Some(other) => Some(refused(format!("`{name}`: {other}"), "see the broker's log")),
         };
         let partitions = topic.map_or(0, |t| t.partitions().len());
         if let Some(problem) = problem {
             answer.problems.push(problem);
+            return None;
+        }
+        if let Some(denied) = self.entry.denied(&[(operation, name)]) {
+            answer.problems.push(Problem::error(at, denied.to_string()));
             return None;
         }
         let _ = writeln!(
@@ -190,7 +178,10 @@ impl Probe {
         if partitions.count() == 0 {
             return;
         }
-        match self.consumer.committed_offsets(partitions, self.patience) {
+        // The one question that needs the group's name.
+        let asked = ears::consumer(&client::consumer_config(kafka), self.tokens.clone())
+            .and_then(|consumer| consumer.committed_offsets(partitions, self.patience));
+        match asked {
             Ok(committed) => {
                 let known = committed
                     .elements()
@@ -208,8 +199,8 @@ impl Probe {
                 let at = "kafka.group_id";
                 answer.problems.push(match e.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                        Problem::error(at, "this user may not use this group")
-                            .hint("ask for READ on the group")
+                        let group = Resource::Group(kafka.group_id.clone());
+                        Problem::error(at, self.entry.refuses(Operation::Read, group).to_string())
                     }
                     Some(code) => Problem::error(at, format!("the group cannot be asked: {code}")),
                     None => Problem::error(at, "the group cannot be asked"),
@@ -217,16 +208,22 @@ impl Probe {
             }
         }
     }
+}
 
-    fn unreachable(&self, kafka: &Kafka, error: &KafkaError) -> Problem {
-        // Serves the callback that brings the reason.
-        let _ = self.consumer.poll(Duration::from_millis(100));
-        let reason = self.consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let code = error.rdkafka_error_code().map_or("no answer".into(), |code| code.to_string());
-        let what = format!("no broker of `{}` answered: {}", kafka.bootstrap_servers, reason.unwrap_or(code));
-        Problem::error("kafka.bootstrap_servers", what)
-            .hint("is the address right, and do `kafka.tls` and `kafka.sasl` fit it?")
-    }
+fn refused_settings(error: &KafkaError) -> Box<Problem> {
+    let what = "the client refuses these settings";
+    let what = match error {
+        KafkaError::ClientCreation(reason) => format!("{what}: {reason}"),
+        _ => what.to_owned(),
+    };
+    Box::new(Problem::error("kafka", what))
+}
+
+fn unreachable(kafka: &Kafka, error: &KafkaError, reason: &str) -> Problem {
+    let code = error.rdkafka_error_code().map_or("no answer".into(), |code| code.to_string());
+    let what = format!("no broker of `{}` answered: {reason} ({code})", kafka.bootstrap_servers);
+    Problem::error("kafka.bootstrap_servers", what)
+        .hint("is the address right, and do `kafka.tls` and `kafka.sasl` fit it?")
 }
 
 #[cfg(test)]

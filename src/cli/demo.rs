@@ -13,7 +13,7 @@ use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
 use crate::model;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, logs};
+use crate::telemetry::{Health, Metrics, Telemetry, logs};
 use tokio::runtime::Runtime;
 
 mod view;
@@ -57,7 +57,8 @@ pub fn run(args: &Args) -> Result<(), DemoError> {
         let loaded = model::load(&settings.model)?;
         let said = loaded.receipt.clone();
         health.model_warm(&said.model, &said.digest, &said.precision, said.provider);
-        Ok(kafka::run(settings, loaded, metrics, health, shutdown)?)
+        let telemetry = Telemetry { metrics, health, ..Telemetry::default() };
+        Ok(kafka::run(settings, loaded, telemetry, shutdown)?)
     })
 }
 
@@ -78,9 +79,9 @@ where
     on_signal(&runtime, interrupted.clone());
     // A convenience of `--keep`: without a free port the demo goes on.
     let admin = match args.keep {
-        true => {
-            runtime.block_on(admin::serve(([127, 0, 0, 1], 0).into(), registry.clone(), health.clone())).ok()
-        }
+        true => runtime
+            .block_on(admin::serve(([127, 0, 0, 1], 0).into(), None, registry.clone(), health.clone()))
+            .ok(),
         false => None,
     };
 

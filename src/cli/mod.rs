@@ -23,6 +23,7 @@ mod package;
 mod progress;
 mod run;
 mod schema;
+mod silence;
 mod tag;
 mod test;
 mod tune;
@@ -83,6 +84,7 @@ struct SetArguments {
 
 /// Runs the verb.
 pub fn dispatch(cli: Cli) -> Exit {
+    silence::no_telemetry();
     memory::bound_arenas();
     std::panic::set_hook(Box::new(report_panic));
     match cli.verb {
@@ -102,15 +104,16 @@ pub fn dispatch(cli: Cli) -> Exit {
 /// A panic's message can quote what was being worked on (a slice of a text, say), so only its place
 /// is told.
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let thread = std::thread::current();
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
     // Not `eprintln`: where standard error is full or gone it would panic, and a panic here ends the
     // process by SIGABRT, without a word and with another exit code than ours.
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: thread `{}` panicked at {place}; this is a defect, please report it",
-        thread.name().unwrap_or("?")
-    );
+    let _ = writeln!(std::io::stderr(), "{}", told_of(panic));
+}
+
+fn told_of(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let name = thread.name().unwrap_or("?");
+    format!("error: thread `{name}` panicked at {place}; this is a defect, please report it")
 }
 
 impl PipelineArguments {
@@ -182,6 +185,25 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_panic_tells_its_place_and_nothing_else() {
+        let (to, told) = std::sync::mpsc::channel();
+        let before = std::panic::take_hook();
+        // Other tests may panic meanwhile, on purpose.
+        std::panic::set_hook(Box::new(move |panic| {
+            let _ = to.send(told_of(panic));
+        }));
+        let quotes = || {
+            let text = String::from("plantedtext");
+            text.parse::<u32>().unwrap_or_else(|_| panic!("the secret is {text}"));
+        };
+        let ended = std::thread::Builder::new().name("planted".into()).spawn(quotes).unwrap().join();
+        std::panic::set_hook(before);
+        assert!(ended.is_err());
+        let told = told.into_iter().find(|told| told.contains("`planted`")).unwrap();
+        assert!(told.contains("src/cli/mod.rs:") && !told.contains("plantedtext"), "{told}");
     }
 
     #[test]

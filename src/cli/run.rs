@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,8 +12,13 @@ use crate::config::{Settings, check_against_model};
 use crate::kafka::{RunError, Summary};
 use crate::model::Loaded;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, MetricsError, logs};
-use crate::{admin, kafka, model};
+use crate::telemetry::{Health, TelemetryError, logs};
+use crate::{admin, kafka, model, telemetry};
+
+/// How long the end waits for the collector to take what is left.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Where the drain has used up its deadline.
+const LEAST_FLUSH: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -49,9 +55,9 @@ enum WorkerError {
     /// No threads for tokio, or no signals.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
-    /// The metrics cannot be set up.
+    /// Metrics or traces cannot be set up.
     #[error(transparent)]
-    Metrics(#[from] MetricsError),
+    Telemetry(#[from] TelemetryError),
     /// The admin address cannot be had.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
@@ -79,19 +85,29 @@ fn work(
 ) -> Result<Summary, WorkerError> {
     let _context = runtime.enter();
     let health = Health::new();
-    let (metrics, registry) = Metrics::new(&health)?;
+    health.stuck_after(settings.stuck_after);
+    let (telemetry, registry, export) = telemetry::start(&settings, &health)?;
     let model::Receipt { model, digest, precision, provider, .. } = &loaded.receipt;
     tracing::info!(model, digest, precision, provider, sessions = loaded.sessions.len(), "model is warm");
     health.model_warm(model, digest, precision, provider);
     let admin = match settings.admin {
-        Some(address) => Some(runtime.block_on(admin::serve(address, registry, health.clone()))?),
+        Some(address) => Some(runtime.block_on(admin::serve(
+            address,
+            settings.admin_token.clone(),
+            registry,
+            health.clone(),
+        ))?),
         None => None,
     };
     if let Some(admin) = &admin {
         tracing::info!(addr = %admin.address(), "admin listening");
     }
-    let summary =
-        on_own_thread(runtime.handle(), move || kafka::run(settings, loaded, metrics, health, &shutdown))?;
+    let (patience, asked) = (settings.limits.drain_timeout, shutdown.clone());
+    let ended = on_own_thread(runtime.handle(), move || kafka::run(settings, loaded, telemetry, &shutdown));
+    // What is left of the drain deadline is for the last spans; some of it in any case.
+    let left = asked.requested_at().map_or(FLUSH, |at| patience.saturating_sub(at.elapsed()));
+    runtime.block_on(export.finish(left.clamp(LEAST_FLUSH, FLUSH)));
+    let summary = ended?;
     let Summary { read, enriched, passed, dead } = summary;
     tracing::info!(read, enriched, passed, dead, "drained, committed, and left the group");
     Ok(summary)

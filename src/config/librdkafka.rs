@@ -21,6 +21,12 @@ const OWNED: &[(&str, &str)] = &[
     ("ssl.key.pem", "write `kafka.tls.key_file`: a key in the pipeline would show in logs"),
     ("ssl.keystore.", "write `kafka.tls.certificate_file` and `kafka.tls.key_file`, in PEM"),
     ("ssl_*", "write `kafka.tls`"),
+    (
+        "enable.ssl.certificate.verification",
+        "a broker that anybody may play is none: write its authority into `kafka.tls.ca_file`",
+    ),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "write `kafka.sasl.oauth`"),
+    ("oauthbearer_token_refresh_cb", "it belongs to the program"),
     // Where reading begins, and what is committed.
     ("auto.offset.reset", "write `input.start` and `input.on_gap`: an offset is never reset in silence"),
     ("enable.auto.commit", "offsets are committed by the worker, once their results are delivered"),
@@ -55,6 +61,8 @@ const OWNED: &[(&str, &str)] = &[
     ("opaque", "it belongs to the program"),
     ("enabled_events", "it belongs to the program"),
     ("plugin.library.paths", "code is not loaded by a pipeline"),
+    ("ssl.engine.*", "code is not loaded by a pipeline"),
+    ("ssl.providers", "code is not loaded by a pipeline"),
 ];
 
 /// Why this property is refused, or `None` where it may stand.
@@ -90,6 +98,9 @@ mod tests {
             "sasl.password",
             "sasl.oauthbearer.config",
             "ssl.key.pem",
+            "enable.ssl.certificate.verification",
+            "enable.sasl.oauthbearer.unsecure.jwt",
+            "ssl.engine.location",
             "max.in.flight",
             "max.in.flight.requests.per.connection",
             "partitioner",

@@ -12,6 +12,7 @@ mod layers;
 mod librdkafka;
 mod load;
 mod path;
+mod pem;
 mod problem;
 mod raw;
 mod replace;

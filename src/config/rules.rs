@@ -2,7 +2,9 @@
 
 use super::path;
 use super::problem::Problem;
-use super::settings::{Batch, Delivery, LongText, Model, ProviderKind, Settings};
+use super::settings::{
+    Batch, Delivery, Kafka, LongText, Model, PasswordMechanism, ProviderKind, Sasl, Settings,
+};
 use super::topics::Subscription;
 
 /// Records that sit in batches: one in every session, and one more that is being collected.
@@ -19,6 +21,8 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
         transactions(settings),
         loops(settings),
         no_effect(settings),
+        stuck(settings),
+        in_the_open(settings),
     ]
     .concat()
 }
@@ -109,6 +113,16 @@ fn transactions(settings: &Settings) -> Vec<Problem> {
     found
 }
 
+/// Is a batch given the time that it may take?
+fn stuck(settings: &Settings) -> Vec<Problem> {
+    if settings.stuck_after > settings.batch.timeout {
+        return Vec::new();
+    }
+    let what = "is not longer than `batch.timeout`: a batch that takes its time counts as stuck";
+    let problem = Problem::warning("admin.stuck_after", what);
+    vec![problem.hint(format!("more than {:?}", settings.batch.timeout)).also(&["batch.timeout"])]
+}
+
 /// A pipeline cannot feed itself, nor mix its results with its dead letters.
 fn loops(settings: &Settings) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -157,6 +171,19 @@ fn no_effect(settings: &Settings) -> Vec<Problem> {
         );
     }
     found
+}
+
+/// What is secret, and anybody on the way can read.
+fn in_the_open(settings: &Settings) -> Vec<Problem> {
+    let Some(Kafka { tls: None, sasl: Some(sasl), .. }) = &settings.kafka else { return Vec::new() };
+    let what = match sasl {
+        Sasl::Password { mechanism: PasswordMechanism::Plain, .. } => "the password",
+        Sasl::OAuth(_) => "the token",
+        // A challenge; only the records are in the open.
+        Sasl::Password { .. } => return Vec::new(),
+    };
+    let problem = Problem::warning("kafka.sasl.mechanism", format!("{what} goes over the network as it is"));
+    vec![problem.hint("write `kafka.tls`, too").also(&["kafka.tls"])]
 }
 
 /// What only the package knows.

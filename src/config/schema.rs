@@ -111,7 +111,8 @@ pub(super) fn at<'s>(schema: &'s Value, dotted: &str) -> (Vec<String>, Option<&'
 pub(super) fn up_to_secret<'p>(schema: &Value, dotted: &'p str) -> &'p str {
     let (mut node, mut end) = (schema, 0);
     for key in dotted.split('.') {
-        match node.get("properties").and_then(|p| p.get(key)) {
+        let known = node.get("properties").and_then(|p| p.get(key));
+        match known.or_else(|| node.get("additionalProperties").filter(|a| a.is_object())) {
             Some(below) => node = below,
             None => return dotted,
         }

@@ -193,6 +193,9 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             drain_timeout: Duration::from_secs(5),
         },
         admin: None,
+        admin_token: None,
         log: Log { format: LogFormat::Human, level: "warn".to_owned() },
+        otlp: None,
+        stuck_after: Duration::from_secs(120),
     }
 }

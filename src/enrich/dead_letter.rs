@@ -2,6 +2,16 @@
 
 use crate::record::{DeadLetter, Header, Record};
 
+/// Tells that the header in front of it, a `traceparent`, is not the record's own.
+pub const TRACE_ID: &str = "__squeezeflow.errors.trace_id";
+
+/// To be added in front of [`dead_letter_headers`] where our span of the record is recorded: who
+/// handles the letter goes on with the trace. The record's own `traceparent` stays where it is; of
+/// several the last one counts.
+pub fn dead_letter_trace(traceparent: Header, trace_id: String) -> [Header; 2] {
+    [traceparent, Header::new(TRACE_ID, trace_id)]
+}
+
 /// To be added after the record's own. All values are text: numbers in decimal, the timestamp in
 /// milliseconds since the Unix epoch, `-1` where the record had none.
 pub fn dead_letter_headers(record: &Record, letter: &DeadLetter) -> Vec<Header> {

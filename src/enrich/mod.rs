@@ -3,7 +3,7 @@
 mod dead_letter;
 mod result;
 
-pub use dead_letter::dead_letter_headers;
+pub use dead_letter::{TRACE_ID, dead_letter_headers, dead_letter_trace};
 
 use std::ops::Range;
 use std::slice;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use opentelemetry::trace::SpanContext;
 
 use super::seen::Seen;
 use crate::config::settings::Input;
@@ -12,9 +11,9 @@ use crate::config::{Case, Settings};
 use crate::fate::Fate;
 use crate::model::Loaded;
 use crate::pipeline::{PipelineError, Stages};
-use crate::record::{Epoch, Header, Offset, Outcome, PartitionId, Record, Timestamp, Tracked};
+use crate::record::{Epoch, Header, Offset, Outcome, PartitionId, Record, Timestamp, Trace, Tracked};
 use crate::sequencer::{Ledger, TicketError};
-use crate::telemetry::Metrics;
+use crate::telemetry::Telemetry;
 
 /// A stage that is gone is seen after this long at the latest.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ impl RunError {
 /// # Errors
 /// A fault of the stages; then no case has an answer.
 pub fn run(settings: &Settings, loaded: Loaded, cases: &[&Case]) -> Result<Vec<Seen>, RunError> {
-    let mut stages = Stages::start(settings, loaded, &Metrics::default())?;
+    let mut stages = Stages::start(settings, loaded, &Telemetry::default())?;
     let most = settings.limits.max_in_flight_records.get();
     let mut ledger: Ledger<Outcome> = Ledger::new(PartitionId(0), Epoch(0));
     // Not by their bytes: a file with cases has no more than 1 MiB.
@@ -57,7 +56,7 @@ pub fn run(settings: &Settings, loaded: Loaded, cases: &[&Case]) -> Result<Vec<S
         {
             let record = record(case, &settings.input);
             let ticket = ledger.admit(record.offset, record.size(), Instant::now());
-            stages.submit(Tracked::new(ticket, SpanContext::NONE, record))?;
+            stages.submit(Tracked::new(ticket, Trace::NONE, record))?;
         }
         match stages.outcomes.recv_timeout(LOOK) {
             Ok(outcome) => ledger.settle(outcome.ticket, outcome.item)?,

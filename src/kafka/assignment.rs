@@ -1,21 +1,23 @@
 //! The partitions that are ours: their lines, and how much of each may be in flight.
 //! No I/O: what to pause, resume and commit is answered here and done by the worker.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::handover::Named;
 use super::watchdog::Watch;
 use crate::config::settings::Limits;
-use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket};
+use crate::record::{Epoch, NextOffset, Offset, Outcome, PartitionId, Stamps, Ticket, Timestamp, Trace};
 use crate::sequencer::{Ledger, TicketError};
+use crate::telemetry::age;
 
 type Partitions = Vec<(Arc<str>, i32)>;
 
 /// An outcome in its partition's line.
 pub(super) struct Ready {
     pub(super) outcome: Outcome,
+    pub(super) trace: Trace,
     pub(super) stamps: Stamps,
     pub(super) settled: Instant,
 }
@@ -42,9 +44,23 @@ pub(super) struct Owned {
     pub(super) fetched: Option<i64>,
     /// Is it read at all?
     pub(super) watch: Watch,
+    /// Of the records in the line, in order.
+    timestamps: VecDeque<Timestamp>,
+    /// Of the last one that left it.
+    done: Option<Timestamp>,
 }
 
 impl Owned {
+    /// How old, by its timestamp, the oldest record is that is not delivered yet; what is not read yet is
+    /// no older than the last one that was. `None`: nobody knows. Zero: all are delivered.
+    pub(super) fn lag_time(&self, lag: Option<i64>, now: SystemTime) -> Option<Duration> {
+        match (lag, self.timestamps.front().or(self.done.as_ref())) {
+            (Some(0), _) => Some(Duration::ZERO),
+            (Some(_), Some(oldest)) => age(*oldest, now),
+            _ => None,
+        }
+    }
+
     fn wants_commit(&self) -> Option<NextOffset> {
         self.ledger.committable().filter(|next| Some(*next) != self.committed)
     }
@@ -102,6 +118,8 @@ impl Assignment {
             end: None,
             fetched: None,
             watch: Watch::new(Instant::now()),
+            timestamps: VecDeque::new(),
+            done: None,
         };
         self.owned.insert(id, owned);
     }
@@ -139,12 +157,14 @@ impl Assignment {
         partition: i32,
         offset: Offset,
         size: usize,
+        timestamp: Timestamp,
     ) -> Option<Ticket> {
         let owned =
             self.get_mut(topic, partition).filter(|o| !o.closing && o.position.raw() <= offset.raw())?;
         let now = Instant::now();
         owned.position = offset.next();
         owned.watch.moved(now);
+        owned.timestamps.push_back(timestamp);
         Some(owned.ledger.admit(offset, size, now))
     }
 
@@ -165,7 +185,11 @@ impl Assignment {
 
     pub(super) fn deliver(&mut self, ticket: Ticket) -> Result<(), TicketError> {
         let owned = self.owned.get_mut(&ticket.partition).ok_or(TicketError::Stale)?;
-        owned.ledger.deliver(ticket)
+        owned.ledger.deliver(ticket)?;
+        while owned.timestamps.len() > owned.ledger.in_flight() {
+            owned.done = owned.timestamps.pop_front();
+        }
+        Ok(())
     }
 
     /// Records and bytes in flight over all partitions.
@@ -330,8 +354,12 @@ mod tests {
             timestamp: crate::record::Timestamp(None),
         };
         let outcome = Outcome::PassThrough { record, why: crate::record::PassThrough::Tombstone };
-        let stamps = Stamps { admitted: Instant::now(), tokenized: None, batched: None, inferred: None };
-        Ready { outcome, stamps, settled: Instant::now() }
+        let now = Instant::now();
+        Ready { outcome, trace: Trace::NONE, stamps: Stamps::admitted(now), settled: now }
+    }
+
+    fn admit(a: &mut Assignment, partition: i32, offset: i64, size: usize) -> Option<Ticket> {
+        a.admit("t", partition, Offset::new(offset), size, Timestamp(Some(offset * 1000)))
     }
 
     fn finish(a: &mut Assignment, ticket: Ticket) {
@@ -344,7 +372,7 @@ mod tests {
     #[test]
     fn a_partition_that_uses_up_its_share_stops_alone_and_resumes_at_half() {
         let mut a = assignment(8, 1 << 20, 2);
-        let tickets: Vec<Ticket> = (0..4).map(|o| a.admit("t", 0, Offset::new(o), 10).unwrap()).collect();
+        let tickets: Vec<Ticket> = (0..4).map(|o| admit(&mut a, 0, o, 10).unwrap()).collect();
         assert_eq!(partitions(&a.flow(0).0), [0]);
         assert!(!a.full);
         finish(&mut a, tickets[0]);
@@ -365,7 +393,7 @@ mod tests {
     #[test]
     fn a_record_larger_than_the_share_is_taken_alone() {
         let mut a = assignment(100, 1000, 4);
-        let t = a.admit("t", 1, Offset::new(0), 5000).unwrap();
+        let t = admit(&mut a, 1, 0, 5000).unwrap();
         assert_eq!(a.flow(0).0.len(), 4, "the whole budget is used up");
         finish(&mut a, t);
         assert_eq!(a.flow(0).1.len(), 4);
@@ -374,12 +402,12 @@ mod tests {
     #[test]
     fn what_comes_back_for_an_earlier_assignment_is_stale() {
         let mut a = assignment(8, 1000, 1);
-        let old = a.admit("t", 0, Offset::new(5), 1).unwrap();
+        let old = admit(&mut a, 0, 5, 1).unwrap();
         a.remove("t", 0).unwrap();
         assert_eq!(a.settle(old, ready()), Err(TicketError::Stale));
         a.add("t", 0, NextOffset::new(5), None);
         assert_eq!(a.settle(old, ready()), Err(TicketError::Stale));
-        let new = a.admit("t", 0, Offset::new(5), 1).unwrap();
+        let new = admit(&mut a, 0, 5, 1).unwrap();
         assert_ne!(old.epoch, new.epoch);
         finish(&mut a, new);
         assert_eq!(a.begin_commit(), [("t".into(), 0, NextOffset::new(6))]);
@@ -392,19 +420,42 @@ mod tests {
     #[test]
     fn a_record_that_the_client_delivers_again_is_not_admitted_again() {
         let mut a = assignment(8, 1000, 1);
-        assert!(a.admit("t", 0, Offset::new(3), 1).is_some());
-        assert!(a.admit("t", 0, Offset::new(3), 1).is_none());
-        assert!(a.admit("t", 0, Offset::new(2), 1).is_none());
-        assert!(a.admit("t", 0, Offset::new(7), 1).is_some(), "offsets have holes");
+        assert!(admit(&mut a, 0, 3, 1).is_some());
+        assert!(admit(&mut a, 0, 3, 1).is_none());
+        assert!(admit(&mut a, 0, 2, 1).is_none());
+        assert!(admit(&mut a, 0, 7, 1).is_some(), "offsets have holes");
     }
 
     #[test]
     fn a_closing_partition_neither_admits_nor_releases() {
         let mut a = assignment(8, 1000, 1);
-        let t = a.admit("t", 0, Offset::new(0), 1).unwrap();
+        let t = admit(&mut a, 0, 0, 1).unwrap();
         a.settle(t, ready()).unwrap();
         a.get_mut("t", 0).unwrap().closing = true;
         assert!(a.release(t.partition).is_none());
-        assert!(a.admit("t", 0, Offset::new(1), 1).is_none());
+        assert!(admit(&mut a, 0, 1, 1).is_none());
+    }
+
+    #[test]
+    fn lag_in_time_is_the_age_of_the_oldest_record_that_is_not_delivered() {
+        let mut a = assignment(8, 1000, 1);
+        let now = std::time::UNIX_EPOCH + Duration::from_secs(60);
+        let lag = |a: &mut Assignment, records| {
+            let time = a.get_mut("t", 0).unwrap().lag_time(records, now);
+            time.map(|t| t.as_secs())
+        };
+        assert_eq!(lag(&mut a, None), None);
+        assert_eq!(lag(&mut a, Some(7)), None, "nothing was read yet");
+        assert_eq!(lag(&mut a, Some(0)), Some(0));
+        let first = admit(&mut a, 0, 10, 1).unwrap();
+        let second = admit(&mut a, 0, 25, 1).unwrap();
+        assert_eq!(lag(&mut a, Some(7)), Some(50));
+        finish(&mut a, first);
+        assert_eq!(lag(&mut a, Some(6)), Some(35));
+        finish(&mut a, second);
+        assert_eq!(lag(&mut a, Some(5)), Some(35), "what comes next is no older");
+        assert_eq!(lag(&mut a, Some(0)), Some(0));
+        admit(&mut a, 0, 90, 1).unwrap();
+        assert_eq!(lag(&mut a, Some(1)), Some(0), "its producer's clock is ahead");
     }
 }

@@ -10,7 +10,8 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use crate::config::settings::{Kafka, Sasl, SaslMechanism, Tls};
+use super::access::Resource;
+use crate::config::settings::{Kafka, Sasl, Tls};
 
 /// Properties of the pass-through map that only a consumer has: all that begin so. librdkafka would
 /// warn about them on a producer. What is in neither list goes to both clients.
@@ -110,7 +111,20 @@ pub fn transactional_id(kafka: &Kafka) -> String {
     match (&kafka.transactional_id, &kafka.group_instance_id) {
         (Some(id), _) => id.clone(),
         (None, Some(instance)) => format!("squeezeflow.{}.{instance}", kafka.group_id),
-        (None, None) => format!("squeezeflow.{}.{}", kafka.group_id, unique()),
+        (None, None) => format!("{}{}", made_id(kafka), unique()),
+    }
+}
+
+/// How each transactional id begins that is made for one start.
+fn made_id(kafka: &Kafka) -> String {
+    format!("squeezeflow.{}.", kafka.group_id)
+}
+
+/// What a user must be allowed to write for [`transactional_id`].
+pub(super) fn transactional_resource(kafka: &Kafka) -> Resource {
+    match (&kafka.transactional_id, &kafka.group_instance_id) {
+        (None, None) => Resource::TransactionalIds(made_id(kafka)),
+        _ => Resource::TransactionalId(transactional_id(kafka)),
     }
 }
 
@@ -143,6 +157,16 @@ pub fn producer_config(kafka: &Kafka, transactional_id: Option<&str>) -> ClientC
                 .set_log_level(RDKafkaLogLevel::Debug)
         }
     };
+    config
+}
+
+/// For questions: no group, and so nothing to leave at the end.
+pub fn asking_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = consumer_config(kafka);
+    for property in ["group.id", "group.instance.id"] {
+        config.remove(property);
+    }
+    config.set("allow.auto.create.topics", "false");
     config
 }
 
@@ -223,15 +247,11 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls) {
 }
 
 fn set_sasl(config: &mut ClientConfig, sasl: &Sasl) {
-    let mechanism = match sasl.mechanism {
-        SaslMechanism::Plain => "PLAIN",
-        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-    };
-    config
-        .set("sasl.mechanism", mechanism)
-        .set("sasl.username", &sasl.username)
-        .set("sasl.password", sasl.password.reveal());
+    config.set("sasl.mechanism", sasl.mechanism());
+    // A token is shown by the clients' contexts: see `tokens`.
+    if let Sasl::Password { username, password, .. } = sasl {
+        config.set("sasl.username", username).set("sasl.password", password.reveal());
+    }
 }
 
 /// All of the user's properties but those of the other client.
@@ -248,6 +268,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::Secret;
+    use crate::config::settings::PasswordMechanism;
 
     fn kafka() -> Kafka {
         Kafka {
@@ -275,8 +296,9 @@ mod tests {
             key_password: Some(Secret::new("p")),
             verify_hostname: true,
         });
-        let mechanism = SaslMechanism::ScramSha512;
-        kafka.sasl = Some(Sasl { mechanism, username: "u".into(), password: Secret::new("s3cret") });
+        let mechanism = PasswordMechanism::ScramSha512;
+        kafka.sasl =
+            Some(Sasl::Password { mechanism, username: "u".into(), password: Secret::new("s3cret") });
         let (consumer, producer) = (consumer_config(&kafka), producer_config(&kafka, None));
         consumer.create_native_config().unwrap();
         producer.create_native_config().unwrap();

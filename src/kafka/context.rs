@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -18,7 +18,9 @@ use rdkafka::{Statistics, TopicPartitionList};
 
 use super::handover::Named;
 use super::retained::Write;
-use crate::record::{Header, Offset, Outcome, Stamps, Ticket};
+use super::tokens::{self, Tokens};
+use super::trouble::will_pass;
+use crate::record::{Header, Offset, Outcome, Stamps, Ticket, Trace};
 use crate::telemetry::logs;
 
 /// Something the group coordinator or a broker said.
@@ -42,11 +44,19 @@ pub(super) struct ConsumerEvents {
     /// acknowledged on the spot (else closing would wait for ever).
     closing: AtomicBool,
     heard: AtomicU64,
+    tokens: Option<Arc<Tokens>>,
+    /// See [`ConsumerEvents::take_passing`].
+    passing: AtomicBool,
 }
 
 impl ConsumerEvents {
-    pub(super) fn new() -> Self {
-        Self { queue: Mutex::default(), closing: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    pub(super) fn new(tokens: Option<Arc<Tokens>>) -> Self {
+        let [closing, passing] = Default::default();
+        Self { queue: Mutex::default(), closing, heard: AtomicU64::new(0), tokens, passing }
+    }
+    /// Was the last error one that passes, though its code is that of a refused password?
+    pub(super) fn take_passing(&self) -> bool {
+        self.passing.swap(false, Ordering::AcqRel)
     }
     /// How many callbacks there were. A poll that gives no record, and in which there was none, has
     /// found the client's queue empty. (A callback can end a poll early.)
@@ -74,11 +84,18 @@ impl ConsumerEvents {
 }
 
 impl ClientContext for ConsumerEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.hear();
+        tokens::give(self.tokens.as_ref())
+    }
     fn stats(&self, statistics: Statistics) {
         self.push(Event::Statistics(Box::new(statistics)));
     }
     fn error(&self, error: KafkaError, reason: &str) {
         self.hear();
+        self.passing.store(will_pass(reason), Ordering::Release);
         tracing::warn!(%error, reason, "kafka consumer");
     }
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -145,8 +162,11 @@ pub(super) fn give_up(
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     pub(super) outcome: Outcome,
+    pub(super) trace: Trace,
     pub(super) stamps: Stamps,
     pub(super) settled: Instant,
+    /// Its turn in its partition's line had come.
+    pub(super) released: Instant,
     /// Of a dead letter that had to be cut: what tells of the whole.
     pub(super) cut: Vec<Header>,
 }
@@ -172,6 +192,7 @@ impl Write for Arc<InFlight> {
 /// The producer's context.
 pub(super) struct ProducerEvents {
     deliveries: Sender<Delivery>,
+    tokens: Option<Arc<Tokens>>,
     /// See [`ProducerEvents::has_doubts`].
     doubts: AtomicBool,
     /// See [`ProducerEvents::is_id_in_doubt`].
@@ -183,9 +204,9 @@ pub(super) struct ProducerEvents {
 }
 
 impl ProducerEvents {
-    pub(super) fn new(deliveries: Sender<Delivery>) -> Self {
+    pub(super) fn new(deliveries: Sender<Delivery>, tokens: Option<Arc<Tokens>>) -> Self {
         let [doubts, id_in_doubt, adding, refused] = Default::default();
-        Self { deliveries, doubts, id_in_doubt, adding, refused }
+        Self { deliveries, tokens, doubts, id_in_doubt, adding, refused }
     }
 
     /// Was the end of a transaction, or a partition's or the group's part in it, asked for more than once
@@ -260,6 +281,11 @@ fn is_id_asked_again(facility: &str, message: &str) -> bool {
 }
 
 impl ClientContext for ProducerEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        tokens::give(self.tokens.as_ref())
+    }
     fn stats(&self, _statistics: Statistics) {}
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "kafka producer");
@@ -301,7 +327,7 @@ mod tests {
         let not_now = "[thrd:main]: Not registering partitions: coordinator is not available";
         let denied = "[thrd:main]: a:1/1: Failed to add partition \"out\" [3] to transaction: Broker: Topic authorization failed";
         let hear = |lines: &[&str]| {
-            let events = ProducerEvents::new(crossbeam_channel::unbounded().0);
+            let events = ProducerEvents::new(crossbeam_channel::unbounded().0, None);
             lines.iter().for_each(|line| events.hear_of_partitions("ADDPARTS", line));
             (events.has_doubts(), events.is_refused())
         };

@@ -4,6 +4,8 @@ use std::io;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::access::Denied;
+use super::entry_error::EntryError;
 use crate::fate::Fate;
 use crate::pipeline::PipelineError;
 use crate::record::Reason;
@@ -38,16 +40,15 @@ pub enum RunError {
     },
     /// No broker answers at all.
     #[error(
-        "no broker of `{servers}` answered within {seconds} s: {source}; check kafka.bootstrap_servers, and tls and sasl if the cluster wants them"
+        "no broker of `{servers}` answered within {seconds} s: {reason}; check kafka.bootstrap_servers, and tls and sasl if the cluster wants them"
     )]
     NoBroker {
         /// As configured.
         servers: String,
         /// How long was tried.
         seconds: u64,
-        /// The last answer.
-        #[source]
-        source: KafkaError,
+        /// librdkafka's last word on why.
+        reason: String,
     },
     /// `partition: input` with fewer output partitions than input ones.
     #[error(
@@ -77,6 +78,12 @@ pub enum RunError {
         /// Offset after the newest.
         high: i64,
     },
+    /// The brokers do not let us in.
+    #[error(transparent)]
+    Entry(Box<EntryError>),
+    /// Our user lacks a right.
+    #[error("{0}")]
+    Denied(Box<Denied>),
     /// The cluster says no, and will go on saying so.
     #[error(
         "the cluster refuses us: {0}; check the user's permissions (topics: read the input, write output and dead letters; group: read; transactional id: write) and kafka.sasl / kafka.tls"

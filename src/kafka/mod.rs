@@ -6,6 +6,16 @@
 //! | file | what |
 //! |---|---|
 //! | `client` | settings to librdkafka's |
+//! | `entry` | the first question: are we let in, and may we do what the pipeline asks for? |
+//! | `entry_error` | why not |
+//! | `access` | the rights that a pipeline needs, and the names of those that are missing |
+//! | `rights` | what our user may do, by the cluster's own word |
+//! | `trouble` | why a broker does not let us in, read out of librdkafka's words |
+//! | `handshake` | what is wrong with a certificate |
+//! | `tokens` | the token of clients that show one (OAUTHBEARER), renewed in time |
+//! | `token_request` | a token from its issuer |
+//! | `port` | what a port speaks: TLS, SASL |
+//! | `ears` | what librdkafka says beside its answers |
 //! | `commit` | offsets to the group, without waiting |
 //! | `context` | callbacks made into events |
 //! | `worker` | the loop |
@@ -17,6 +27,7 @@
 //! | `retained` | what no committed transaction holds yet |
 //! | `handover` | what the group gives and wants back, until it is answered |
 //! | `member` | who we are in the group |
+//! | `standby` | a member without partitions: too many members, or too early? |
 //! | `rebalance` | what the loop does when partitions come and go |
 //! | `ending` | drain, salvage, leave |
 //! | `assignment` | the owned partitions: lines, shares, offsets |
@@ -27,11 +38,11 @@
 //! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
 //! | `onlooker` | a consumer for looking at topics beside the workers |
-//! | `ears` | why librdkafka does not get on |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |
 
+pub(crate) mod access;
 mod assignment;
 mod at_least_once;
 pub mod client;
@@ -41,27 +52,38 @@ mod cut;
 pub(crate) mod ears;
 pub mod embedded;
 mod ending;
+pub(crate) mod entry;
+mod entry_error;
 mod error;
 mod exactly_once;
 mod handover;
+mod handshake;
 pub(crate) mod headers;
 mod member;
 #[cfg(test)]
 mod model_tests;
 mod offsets;
 pub(crate) mod onlooker;
+mod port;
 mod publish;
 mod rebalance;
 mod renewal;
 mod retained;
+mod rights;
 pub(crate) mod source;
+mod standby;
 mod start;
 mod surge;
+mod token_request;
+pub(crate) mod tokens;
 pub(crate) mod topic_limits;
+mod trouble;
 mod verdict;
 mod watchdog;
 mod worker;
 
+pub use access::{Denied, Missing, Operation, Resource};
+pub use entry_error::EntryError;
 pub use error::RunError;
 pub(crate) use error::consumer_fate;
 pub use worker::{Summary, run};

@@ -2,15 +2,16 @@
 //! with [`super::client::reader_config`] it joins no group and commits nothing.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
-use super::ears::Ears;
+use super::ears::{self, Ears};
+use super::tokens::Tokens;
 
 /// How long one poll waits.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -20,8 +21,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Onlooker(Option<BaseConsumer<Ears>>);
 
 impl Onlooker {
-    pub(crate) fn open(config: &ClientConfig) -> KafkaResult<Self> {
-        BaseConsumer::from_config_and_context(config, Ears::default()).map(|consumer| Self(Some(consumer)))
+    pub(crate) fn open(config: &ClientConfig, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
+        Ok(Self(Some(ears::consumer(config, tokens)?)))
     }
 }
 

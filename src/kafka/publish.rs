@@ -12,13 +12,15 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use super::context::{Delivery, InFlight, ProducerEvents};
 use super::error::{RunError, consumer_fate};
 use super::surge::Surge;
+use super::tokens::Tokens;
 use super::topic_limits::TopicLimits;
 use super::{cut, headers};
 use crate::config::settings::{Output, OutputPartition};
-use crate::enrich::{dead_letter_headers, source_headers};
+use crate::enrich::{dead_letter_headers, dead_letter_trace, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{is_replaced, traceparent};
 
 /// How long the brokers may take to answer (or to create a topic) at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +42,7 @@ pub(super) enum Refusal {
 /// The producer and what it needs to know of its topics.
 pub(super) struct Publisher {
     config: ClientConfig,
+    tokens: Option<Arc<Tokens>>,
     /// Shared with the thread that sends offsets, while it does.
     producer: Arc<BaseProducer<ProducerEvents>>,
     deliveries: Receiver<Delivery>,
@@ -59,7 +62,7 @@ impl Publisher {
     /// Makes the producer. Both topics must be there, or be created by the broker when asked for.
     /// `None`: asked to stop before they were found.
     pub(super) fn start(
-        mut config: ClientConfig,
+        (mut config, tokens): (ClientConfig, Option<Arc<Tokens>>),
         servers: &str,
         output: &Output,
         dead: &str,
@@ -70,7 +73,9 @@ impl Publisher {
         // batch of several must never be, or a large record would take its neighbours with it.
         config.set("message.max.bytes", "1000000000");
         let topics: Vec<&str> = output.topics().into_iter().chain([dead]).collect();
-        let Some(limits) = TopicLimits::ask(&config, &topics, shutdown) else { return Ok(None) };
+        let Some(limits) = TopicLimits::ask(&config, tokens.as_ref(), &topics, shutdown) else {
+            return Ok(None);
+        };
         if limits.is_compacted(dead) {
             tracing::warn!(
                 topic = dead,
@@ -80,7 +85,7 @@ impl Publisher {
         let asked = config.get("batch.size").and_then(|bytes| bytes.parse().ok());
         let batch_bytes = asked.unwrap_or_else(|| limits.batch_size());
         config.set("batch.size", batch_bytes.to_string());
-        let (producer, deliveries) = create(&config)?;
+        let (producer, deliveries) = create(&config, tokens.clone())?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
             let Some(count) = partitions_of(&producer, servers, topic, shutdown)? else { return Ok(None) };
@@ -91,6 +96,7 @@ impl Publisher {
         }
         Ok(Some(Self {
             config,
+            tokens,
             producer: Arc::new(producer),
             deliveries,
             output: topic.to_owned(),
@@ -141,7 +147,7 @@ impl Publisher {
     /// A new producer with the same settings. What the old one had not written yet is forgotten, and
     /// so are its reports.
     pub(super) fn renew(&mut self) -> Result<(), RunError> {
-        let (producer, deliveries) = create(&self.config)?;
+        let (producer, deliveries) = create(&self.config, self.tokens.clone())?;
         self.deliveries = deliveries;
         // Dropped on a thread of its own: it waits for brokers that may not answer.
         let old = std::mem::replace(&mut self.producer, Arc::new(producer));
@@ -207,7 +213,7 @@ impl Publisher {
 
     /// Hands one outcome to the producer. Called in order of release.
     pub(super) fn send(&self, write: &Arc<InFlight>) -> Result<(), RDKafkaErrorCode> {
-        let extra;
+        let (extra, context);
         let (topic, record, value, added, timestamp, partition) = match &write.outcome {
             Outcome::Enriched { record, emit: Emit { value, headers, timestamp, .. } } => {
                 let topic = self.topic_of(&write.outcome);
@@ -222,14 +228,19 @@ impl Publisher {
                 (topic, record, value, extra.as_slice(), wire(record.timestamp), partition)
             }
             Outcome::DeadLetter { record, letter } => {
-                let marks = write.cut.iter().cloned();
+                let marks = write.cut.iter().cloned().chain(trace_headers(write).into_iter().flatten());
                 extra = marks.chain(dead_letter_headers(record, letter)).collect();
                 // No timestamp: the time of writing, so that retention does not delete an old
                 // record the moment it arrives.
                 (self.dead.as_str(), record, record.value.as_ref(), extra.as_slice(), None, None)
             }
         };
-        let all: Vec<&Header> = record.headers.iter().chain(added).collect();
+        // The record's own, but for a context that ours takes the place of. A dead letter keeps all of
+        // them, and has ours beside.
+        let recorded = write.trace.recorded(&write.outcome).filter(|_| !is_letter(write));
+        context = recorded.map(|own| traceparent(&write.trace, own));
+        let kept = record.headers.iter().filter(|h| context.is_none() || !is_replaced(h, &write.trace));
+        let all: Vec<&Header> = kept.chain(added).chain(&context).collect();
         let mut message = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, write.clone());
         message.key = record.key.as_deref();
         message.payload = value.map(Vec::as_slice);
@@ -297,9 +308,9 @@ impl Publisher {
         surge: Option<&mut Surge>,
     ) -> Result<Arc<InFlight>, RunError> {
         // Shared where a producer that was renewed has not let go of it yet.
-        let InFlight { ticket, outcome, stamps, settled, mut cut } = Arc::unwrap_or_clone(write);
-        let topic = self.topic_of(&outcome).to_owned();
-        let outcome = match outcome {
+        let mut write = Arc::unwrap_or_clone(write);
+        let topic = self.topic_of(&write.outcome).to_owned();
+        write.outcome = match write.outcome {
             Outcome::Enriched { record, .. } | Outcome::PassThrough { record, .. } => {
                 let message = format!("the record is larger than topic `{topic}` takes");
                 surge.map_or(Ok(()), |surge| surge.worsen(Reason::OutputTooLarge))?;
@@ -307,17 +318,17 @@ impl Publisher {
                 Outcome::DeadLetter { record, letter }
             }
             Outcome::DeadLetter { mut record, letter } => {
-                if !cut::shorten(&mut record, &mut cut) {
+                if !cut::shorten(&mut record, &mut write.cut) {
                     let code = RDKafkaErrorCode::MessageSizeTooLarge;
                     return Err(RunError::Publish { topic: self.dead.clone(), code });
                 }
                 Outcome::DeadLetter { record, letter }
             }
         };
-        Ok(Arc::new(InFlight { ticket, outcome, stamps, settled, cut }))
+        Ok(Arc::new(write))
     }
 
-    fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
+    pub(super) fn topic_of<'a>(&'a self, outcome: &'a Outcome) -> &'a str {
         match outcome {
             Outcome::DeadLetter { .. } => &self.dead,
             Outcome::Enriched { emit: Emit { topic: Some(routed), .. }, .. } => routed,
@@ -326,11 +337,15 @@ impl Publisher {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<(BaseProducer<ProducerEvents>, Receiver<Delivery>), RunError> {
+fn create(
+    config: &ClientConfig,
+    tokens: Option<Arc<Tokens>>,
+) -> Result<(BaseProducer<ProducerEvents>, Receiver<Delivery>), RunError> {
     // Filled by `poll`, on the very thread that empties it: a bound would be a dead lock, and there
     // are never more deliveries than records in flight.
     let (sender, deliveries) = unbounded();
-    let producer = config.create_with_context(ProducerEvents::new(sender)).map_err(RunError::Client)?;
+    let producer =
+        config.create_with_context(ProducerEvents::new(sender, tokens)).map_err(RunError::Client)?;
     Ok((producer, deliveries))
 }
 
@@ -340,20 +355,35 @@ fn wire(timestamp: Timestamp) -> Option<i64> {
     Some(timestamp.0.unwrap_or(-1))
 }
 
+fn is_letter(write: &InFlight) -> bool {
+    matches!(write.outcome, Outcome::DeadLetter { .. })
+}
+
+/// What goes beside a dead letter's own headers, where our span of it is recorded.
+fn trace_headers(write: &InFlight) -> Option<[Header; 2]> {
+    let own = write.trace.recorded(&write.outcome)?;
+    Some(dead_letter_trace(traceparent(&write.trace, own), own.trace.to_string()))
+}
+
 /// Bytes of key, value and headers as they were sent.
 fn wire_size(write: &InFlight) -> usize {
-    let letter;
-    let (record, value, added) = match &write.outcome {
+    let added;
+    let (record, value, extra) = match &write.outcome {
         Outcome::Enriched { record, emit } => (record, emit.value.as_ref(), emit.headers.as_slice()),
         Outcome::PassThrough { record, .. } => (record, None, [].as_slice()),
-        Outcome::DeadLetter { record, letter: why } => {
-            letter = dead_letter_headers(record, why);
-            (record, None, letter.as_slice())
+        Outcome::DeadLetter { record, letter } => {
+            added = dead_letter_headers(record, letter);
+            (record, None, added.as_slice())
         }
     };
     let bytes = |b: &Option<Vec<u8>>| b.as_ref().map_or(0, Vec::len);
+    let recorded = write.trace.recorded(&write.outcome);
+    let context = match is_letter(write) {
+        true => trace_headers(write).map_or_else(Vec::new, Into::into),
+        false => recorded.map_or_else(Vec::new, |own| vec![traceparent(&write.trace, own)]),
+    };
     // Each with two lengths, of a byte or more: of 400,000 headers they are the larger part.
-    let headers = record.headers.iter().chain(added).chain(&write.cut);
+    let headers = record.headers.iter().chain(extra).chain(&write.cut).chain(&context);
     let headers = headers.map(|h| 2 + h.name.len() + bytes(&h.value));
     bytes(&record.key) + value.map_or(bytes(&record.value), Vec::len) + headers.sum::<usize>()
 }
@@ -368,6 +398,14 @@ fn partitions_of(
 ) -> Result<Option<i32>, RunError> {
     let started = Instant::now();
     while !shutdown.is_requested() {
+        // Serves the wish for a token, and whatever stands before it. Nothing is written yet, so what is
+        // counted are events.
+        for _ in 0..MOST_EVENTS {
+            if producer.in_flight_count() == 0 {
+                break;
+            }
+            producer.poll(Duration::ZERO);
+        }
         let code = match producer.client().fetch_metadata(Some(topic), START_SLICE) {
             Ok(metadata) => match metadata.topics().first() {
                 Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
@@ -382,7 +420,7 @@ fn partitions_of(
                     return Err(RunError::Refused(code));
                 }
                 if started.elapsed() > START_PATIENCE {
-                    return Err(no_broker(servers, source));
+                    return Err(no_broker(servers, &source));
                 }
                 continue;
             }
@@ -398,6 +436,7 @@ fn partitions_of(
     Ok(None)
 }
 
-fn no_broker(servers: &str, source: KafkaError) -> RunError {
-    RunError::NoBroker { servers: servers.to_owned(), seconds: START_PATIENCE.as_secs(), source }
+fn no_broker(servers: &str, source: &KafkaError) -> RunError {
+    let (servers, seconds, reason) = (servers.to_owned(), START_PATIENCE.as_secs(), source.to_string());
+    RunError::NoBroker { servers, seconds, reason }
 }

@@ -188,6 +188,7 @@ impl Worker {
         let (started, mut told) = (Instant::now(), false);
         // Nothing is open yet: whoever is asked to stop just leaves.
         while !shutdown.is_requested() {
+            publisher.poll();
             let Err(error) = publisher.producer().init_transactions(SLICE * 4) else {
                 return Ok(());
             };
@@ -200,7 +201,8 @@ impl Worker {
             }
             if started.elapsed() > START_PATIENCE {
                 let (servers, seconds) = (servers.to_owned(), START_PATIENCE.as_secs());
-                return Err(RunError::NoBroker { servers, seconds, source: error });
+                let reason = error.to_string();
+                return Err(RunError::NoBroker { servers, seconds, reason });
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::info!(%error, "waiting for the transaction coordinator");

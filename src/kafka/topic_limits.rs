@@ -3,6 +3,7 @@
 //! would refuse for ever is a dead letter instead of the end of the worker.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
 
+use super::tokens::{self, Tokens};
 use crate::record::{Record, Timestamp};
 use crate::shutdown::Shutdown;
 
@@ -38,10 +40,15 @@ pub(crate) struct Limits {
 impl TopicLimits {
     /// Asks the cluster. It needs the right DescribeConfigs on the topics.
     /// `None`: asked to stop before there was an answer.
-    pub(super) fn ask(config: &ClientConfig, topics: &[&str], shutdown: &Shutdown) -> Option<Self> {
+    pub(super) fn ask(
+        config: &ClientConfig,
+        tokens: Option<&Arc<Tokens>>,
+        topics: &[&str],
+        shutdown: &Shutdown,
+    ) -> Option<Self> {
         let asked = async {
             tokio::select! {
-                limits = describe(config, topics) => Some(limits),
+                limits = describe(config, tokens, topics) => Some(limits),
                 () = shutdown.requested() => None,
             }
         };
@@ -116,17 +123,28 @@ pub(crate) fn batch_size_within<'a>(limits: impl Iterator<Item = &'a Limits>) ->
 ///
 /// # Errors
 /// When nobody answers.
-pub(crate) fn ask(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
-    tokio::runtime::Handle::current().block_on(describe(config, topics))
+pub(crate) fn ask(
+    config: &ClientConfig,
+    tokens: Option<&Arc<Tokens>>,
+    topics: &[&str],
+) -> KafkaResult<HashMap<String, Limits>> {
+    tokio::runtime::Handle::current().block_on(describe(config, tokens, topics))
 }
 
-async fn describe(config: &ClientConfig, topics: &[&str]) -> KafkaResult<HashMap<String, Limits>> {
+async fn describe(
+    config: &ClientConfig,
+    tokens: Option<&Arc<Tokens>>,
+    topics: &[&str],
+) -> KafkaResult<HashMap<String, Limits>> {
     let mut config = config.clone();
     // Who only asks has no part in transactions.
     for property in ["transactional.id", "transaction.timeout.ms", "debug"] {
         config.remove(property);
     }
     let admin: AdminClient<DefaultClientContext> = config.create()?;
+    if let Some(tokens) = tokens {
+        tokens::show(tokens, admin.inner());
+    }
     let resources: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
     let described = admin.describe_configs(&resources, &options).await?;

@@ -3,7 +3,7 @@
 //! and read on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
@@ -18,8 +18,10 @@ use super::error::{RunError, consumer_fate};
 use super::exactly_once::Transactions;
 use super::handover::Handover;
 use super::publish::Publisher;
+use super::standby::Standby;
 use super::surge::Surge;
-use super::{client, source, start};
+use super::tokens::Tokens;
+use super::{client, entry, source, start};
 use crate::config::Settings;
 use crate::config::settings::Delivery;
 use crate::fate::Fate;
@@ -28,7 +30,7 @@ use crate::pipeline::Stages;
 use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, extract};
+use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans, Telemetry};
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
@@ -64,6 +66,9 @@ pub(super) struct Worker {
     pub(super) assignment: Assignment,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
+    spans: Spans,
+    pulse: Pulse,
+    pub(super) standby: Standby,
     /// The member of the group to whom our partitions were assigned.
     pub(super) member: Option<String>,
     /// What the group waits for.
@@ -95,17 +100,35 @@ pub(super) struct Worker {
 pub fn run(
     settings: Settings,
     loaded: Loaded,
-    metrics: Metrics,
-    health: Health,
+    telemetry: Telemetry,
+    shutdown: &Shutdown,
+) -> Result<Summary, RunError> {
+    let kafka = settings.kafka.clone().ok_or(RunError::Missing("kafka"))?;
+    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
+    let ours = settings.clone();
+    let tokens = Tokens::of(&kafka);
+    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
+        return Ok(Summary::default());
+    }
+    let ended = work(settings, (id, tokens.clone()), loaded, telemetry, shutdown);
+    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
+}
+
+fn work(
+    settings: Settings,
+    (id, tokens): (Option<String>, Option<Arc<Tokens>>),
+    loaded: Loaded,
+    telemetry: Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
     let surge = dead.surge;
-    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(kafka));
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
-    let Some(publisher) = Publisher::start(config, servers, &settings.output, &dead.topic, shutdown)? else {
+    let Some(publisher) =
+        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown)?
+    else {
         return Ok(Summary::default());
     };
     let transactions = match id {
@@ -129,9 +152,11 @@ pub fn run(
     if config.get("statistics.interval.ms").is_none() {
         config.set("statistics.interval.ms", "5000");
     }
-    let consumer =
-        BaseConsumer::from_config_and_context(&config, ConsumerEvents::new()).map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &metrics)?;
+    let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
+        .map_err(RunError::Client)?;
+    let stages = Stages::start(&settings, loaded, &telemetry)?;
+    let Telemetry { metrics, health, spans } = telemetry;
+    let pulse = health.pulse("kafka");
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
     let mut worker = Worker {
@@ -142,6 +167,9 @@ pub fn run(
         publisher,
         metrics,
         health,
+        spans,
+        pulse,
+        standby: Standby::default(),
         member: None,
         handover: Handover::default(),
         gap_reported: false,
@@ -176,6 +204,7 @@ impl Worker {
 
     /// Everything but reading.
     pub(super) fn turn(&mut self) -> Result<(), RunError> {
+        self.pulse.moves();
         if let Some(fault) = self.stages.take_fault() {
             return Err(fault.into());
         }
@@ -197,6 +226,7 @@ impl Worker {
         if self.last_observed.elapsed() >= OBSERVE_EVERY {
             self.last_observed = Instant::now();
             self.observe();
+            self.look_for_partitions();
             // Also where nothing is written.
             self.check_membership()?;
             self.watch()?;
@@ -228,8 +258,8 @@ impl Worker {
 
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
-        while let Ok(Tracked { ticket, stamps, item: outcome, .. }) = self.stages.outcomes.try_recv() {
-            let ready = Ready { outcome, stamps, settled: Instant::now() };
+        while let Ok(Tracked { ticket, trace, stamps, item: outcome }) = self.stages.outcomes.try_recv() {
+            let ready = Ready { outcome, trace, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
                 Ok(()) => self.inside = self.inside.saturating_sub(1),
                 Err(TicketError::Stale) => {
@@ -240,12 +270,13 @@ impl Worker {
                 Err(error) => tracing::error!(?ticket, %error, "an outcome came twice; dropped"),
             }
             while let Some((ticket, ready)) = self.assignment.release(ticket.partition) {
-                let Ready { outcome, stamps, settled } = ready;
+                let Ready { outcome, trace, stamps, settled } = ready;
                 let outcome = self.publisher.unless_refused(outcome);
                 if let Some(surge) = &mut self.surge {
                     surge.see(&outcome)?;
                 }
-                let write = Arc::new(InFlight { ticket, outcome, stamps, settled, cut: Vec::new() });
+                let (released, cut) = (Instant::now(), Vec::new());
+                let write = Arc::new(InFlight { ticket, outcome, trace, stamps, settled, released, cut });
                 match &mut self.transactions {
                     Some(transactions) => transactions.retained.push(write),
                     None => self.waiting.push_back(write),
@@ -265,6 +296,9 @@ impl Worker {
         *count += 1;
         self.metrics.settled(&write.outcome, &write.stamps);
         self.metrics.delivered(write.stamps.admitted, write.settled, write.outcome.record().timestamp);
+        let to = self.publisher.topic_of(&write.outcome);
+        let InFlight { trace, outcome, stamps, released, .. } = write;
+        self.spans.delivered(&Delivered { trace, outcome, stamps, released: *released, to });
         // Stale: written, then the partition was lost; its next owner writes it again.
         if self.assignment.deliver(write.ticket) == Err(TicketError::OutOfTurn) {
             tracing::error!(ticket = ?write.ticket, "a delivery came twice; ignored");
@@ -293,8 +327,12 @@ impl Worker {
         for owned in self.assignment.iter() {
             let done = owned.ledger.committable().or(owned.committed).unwrap_or(owned.position);
             let lag = owned.end.map(|end| (end - done.raw()).max(0));
-            let oldest = owned.ledger.oldest().map(|t| t.elapsed());
-            self.metrics.partition(&owned.topic, owned.partition, lag, oldest);
+            let figure = PartitionFigure {
+                lag_records: lag,
+                lag_time: owned.lag_time(lag, SystemTime::now()),
+                oldest_unsettled: owned.ledger.oldest().map(|t| t.elapsed()).unwrap_or_default(),
+            };
+            self.metrics.partition(&owned.topic, owned.partition, figure);
         }
         if let Some(oldest) = self.assignment.oldest().filter(|age| *age > STALL_AFTER) {
             let seconds = oldest.as_secs();
@@ -331,7 +369,9 @@ impl Worker {
                     let Some(name) = self.assignment.topic_name(topic) else { continue };
                     let record = source::record(&message, name);
                     let offset = Offset::new(message.offset());
-                    let Some(ticket) = self.assignment.admit(topic, partition, offset, record.size()) else {
+                    let admitted =
+                        self.assignment.admit(topic, partition, offset, record.size(), record.timestamp);
+                    let Some(ticket) = admitted else {
                         continue;
                     };
                     (record, ticket)
@@ -339,7 +379,7 @@ impl Worker {
             };
             self.summary.read += 1;
             self.metrics.admitted(&record);
-            let trace = extract(&record.headers);
+            let trace = self.spans.admitted(&record.headers);
             self.stages.submit(Tracked::new(ticket, trace, record))?;
             self.inside += 1;
             self.regulate()?;
@@ -361,6 +401,7 @@ impl Worker {
                 self.gap_reported = true;
                 Ok(())
             }
+            Some(RDKafkaErrorCode::Authentication) if self.consumer.context().take_passing() => Ok(()),
             Some(code) if consumer_fate(code) == Fate::Fatal => Err(RunError::of_consumer(code)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 tracing::warn!(topics = ?self.settings.input.topics, "an input topic is not there (yet); waiting for it");

@@ -4,6 +4,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::send::TRANSACTION_TIMEOUT;
 use crate::fate::Fate;
+use crate::kafka::EntryError;
 
 /// Why dead letters could not be looked at, or not (all) be replayed. None leaves anything half
 /// done: what was replayed is marked, in the same transaction.
@@ -34,6 +35,9 @@ pub enum LettersError {
         /// librdkafka's last word.
         reason: String,
     },
+    /// The brokers do not let us in.
+    #[error(transparent)]
+    Entry(Box<EntryError>),
     /// The brokers answered once, and do not any more.
     #[error(
         "the brokers have not answered for {seconds} s while {doing}: {reason}; run it again when they are well"

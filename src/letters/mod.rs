@@ -16,8 +16,10 @@
 //! | `replay` | finds the letters and sends them, batch by batch |
 //! | `send` | one transaction: records and markers |
 //! | `verdict` | what an error of a transaction means |
+//! | `ears` | why librdkafka does not get on |
 //! | `error` | what can go wrong |
 
+mod ears;
 mod error;
 mod letter;
 mod marker;

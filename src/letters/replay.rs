@@ -19,6 +19,7 @@ use super::survey::{markers, survey};
 use super::tally::{Question, Replayed, Row, Survey, left};
 use super::targets::{Targets, Timestamps};
 use crate::config::Settings;
+use crate::kafka::ears::Ears;
 use crate::kafka::{client, topic_limits};
 use crate::record::{NextOffset, Offset};
 use crate::shutdown::Shutdown;
@@ -139,7 +140,7 @@ fn targets<'a>(
 ) -> (Targets<'a>, bool) {
     let targets = Targets::find(&settings.input.topics, &source.topics);
     let names: Vec<&str> = targets.names().chain([&*source.topic]).collect();
-    let limits = topic_limits::ask(config, &names).unwrap_or_default();
+    let limits = topic_limits::ask(config, source.tokens.as_ref(), &names).unwrap_or_default();
     let unknown = targets.names().any(|topic| !limits.contains_key(topic));
     (targets.within(limits, order.timestamps, order.now), unknown)
 }
@@ -189,7 +190,10 @@ impl Work<'_> {
     fn all(&mut self) -> Result<(), LettersError> {
         let how = (self.order.timestamps, self.order.run());
         while !self.stop.is_requested() {
-            let Some(sender) = Sender::open(self.config, &self.source.topic, how, self.stop)? else { break };
+            let ears = Ears::new(self.source.tokens.clone());
+            let Some(sender) = Sender::open((self.config, ears), &self.source.topic, how, self.stop)? else {
+                break;
+            };
             self.look()?;
             let done = |work: &Self| work.left_to_do() == 0;
             if done(self) || self.send_all(&sender)? == After::GoOn || done(self) {

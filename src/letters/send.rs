@@ -8,13 +8,14 @@ use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use super::ears::SenderEars;
 use super::error::LettersError;
 use super::letter::Letter;
 use super::marker::{Marker, REPLAYED};
 use super::ranges::Ranges;
 use super::targets::Timestamps;
 use super::verdict::{Failure, Verdict, culprit, is_of_the_record, is_purge, judge, refusal};
-use crate::kafka::ears::SenderEars;
+use crate::kafka::ears::Ears;
 use crate::kafka::headers;
 use crate::record::Header;
 use crate::shutdown::Shutdown;
@@ -67,7 +68,7 @@ impl Sender {
     /// Makes the producer. When this returns, no other replay of this topic can commit anything
     /// any more, and what one had left open is given up. `None`: it was asked to stop.
     pub(super) fn open(
-        config: &ClientConfig,
+        (config, ears): (&ClientConfig, Ears),
         dead: &str,
         (timestamps, run): (Timestamps, i64),
         stop: &Shutdown,
@@ -75,7 +76,8 @@ impl Sender {
         // Filled by `poll` on this very thread: a bound would be a dead lock, and there are never
         // more failures than records in one transaction.
         let (sender, failures) = unbounded();
-        let producer = config.create_with_context(SenderEars::new(sender)).map_err(LettersError::Client)?;
+        let context = SenderEars::new(ears, sender);
+        let producer = config.create_with_context(context).map_err(LettersError::Client)?;
         let batch_bytes = config.get("batch.size").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         let (dead, id) = (dead.to_owned(), transactional_id(dead));
         let sender = Self { producer, failures, dead, id, batch_bytes, timestamps, run };
@@ -87,8 +89,9 @@ impl Sender {
         const DOING: &str = "beginning the replay";
         let until = Instant::now() + PATIENCE;
         loop {
+            // Serves the wish for a token, and the callback that brings a reason.
+            self.producer.poll(SERVE);
             let Err(error) = self.producer.init_transactions(SLICE) else { return Ok(true) };
-            // Serves the callback that brings the reason.
             self.producer.poll(SERVE);
             if stop.is_requested() {
                 return Ok(false);

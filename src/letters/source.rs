@@ -15,7 +15,9 @@ use super::reader::{Reader, Span, Spans};
 use super::selection::Selection;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
-use crate::kafka::onlooker::{Onlooker, POLL};
+use crate::kafka::entry::{Entry, NotIn};
+use crate::kafka::onlooker::Onlooker;
+use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate};
 use crate::record::NextOffset;
 use crate::shutdown::Shutdown;
@@ -26,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The dead-letter topic, and the cluster around it.
 pub(super) struct Source {
     config: ClientConfig,
+    pub(super) tokens: Option<Arc<Tokens>>,
     /// For questions. Each reading has one of its own, so that nothing of one is taken for a part
     /// of the next.
     client: Onlooker,
@@ -37,19 +40,18 @@ pub(super) struct Source {
 impl Source {
     /// Connects, and asks what topics there are.
     pub(super) fn connect(kafka: &Kafka, topic: &str) -> Result<Self, LettersError> {
-        let config = client::reader_config(kafka);
-        let mut source = Self {
-            client: Onlooker::open(&config).map_err(LettersError::Client)?,
-            config,
-            topic: topic.into(),
-            topics: BTreeMap::new(),
-        };
-        let all = source.client.fetch_metadata(None, PATIENCE).map_err(|_| {
-            // Serves the callback that brings the reason.
-            let _ = source.client.poll(POLL);
-            let servers = kafka.bootstrap_servers.clone();
-            LettersError::NoBroker { servers, reason: source.client.context().reason() }
+        let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
+        let client = Onlooker::open(&config, tokens.clone()).map_err(LettersError::Client)?;
+        let mut source = Self { client, config, tokens, topic: topic.into(), topics: BTreeMap::new() };
+        // By who can tell why not.
+        let entry = Entry::open(kafka, source.tokens.clone()).map_err(LettersError::Client)?;
+        let all = entry.knock(None, PATIENCE, &Shutdown::new()).map_err(|not_in| match not_in {
+            NotIn::Refused(why) => LettersError::Entry(why),
+            NotIn::Silent(_, reason) => {
+                LettersError::NoBroker { servers: kafka.bootstrap_servers.clone(), reason }
+            }
         })?;
+        let Some(all) = all else { return Err(source.why_not_there()) };
         let there = all.topics().iter().filter(|t| t.error().is_none());
         source.topics = there
             .map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
@@ -84,6 +86,8 @@ impl Source {
     /// From where letters may be chosen, to where the topic ends now. (Markers lie behind their
     /// letters, so they are in there too.)
     pub(super) fn spans(&self, selection: &Selection) -> Result<Spans, LettersError> {
+        // Between two looks nobody polls: a token may have to be shown anew.
+        crate::kafka::ears::listen(&self.client);
         let count = self.partitions();
         let wanted = match selection.partition {
             None => 0..count,
@@ -130,7 +134,8 @@ impl Source {
 
     /// Reads these spans anew.
     pub(super) fn read<'a>(&'a self, spans: &Spans, stop: &'a Shutdown) -> Result<Reader<'a>, LettersError> {
-        Reader::begin(self, Onlooker::open(&self.config).map_err(LettersError::Client)?, spans, stop)
+        let client = Onlooker::open(&self.config, self.tokens.clone()).map_err(LettersError::Client)?;
+        Reader::begin(self, client, spans, stop)
     }
 
     fn silent(&self, doing: &'static str, error: &KafkaError) -> LettersError {

@@ -93,6 +93,12 @@ impl Feeds {
         Ok(Self { feeds, layout, shape: [0, 0] })
     }
 
+    /// Would a padded row be read as text? That is so where a graph has no mask to be told of padding: it may
+    /// only be given sequences of one length.
+    pub fn must_be_equal(&self) -> bool {
+        self.layout == Layout::Padded && self.feeds.iter().all(|feed| feed.role != Role::Mask)
+    }
+
     /// Writes a batch into the buffers; `id` fills a padded one up.
     pub fn fill(&mut self, batch: &[&Tokens], id: u32) {
         self.shape = [batch.len(), batch.iter().map(|t| t.ids.len()).max().unwrap_or(0)];

@@ -67,6 +67,7 @@ pub(super) fn environment(setting: Option<&Path>) -> Result<Environment, Runtime
     let environment = ort::init_from(&path)
         .map_err(|e| unusable(e.to_string()))?
         .with_name("squeezeflow")
+        // Not enough: see cli/silence.rs.
         .with_telemetry(false)
         .with_logger(Arc::new(log))
         .build()

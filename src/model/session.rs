@@ -1,5 +1,6 @@
 //! One ONNX Runtime session: token sequences in, logits out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ort::session::{RunOptions, Session};
@@ -60,6 +61,40 @@ impl Infer for OrtSession {
         if batch.iter().any(|t| t.ids.is_empty()) {
             return Err(InferError::NoTokens);
         }
+        if self.feeds.must_be_equal() && batch.windows(2).any(|two| two[0].ids.len() != two[1].ids.len()) {
+            return self.by_length(batch);
+        }
+        self.run(batch)
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        let options = self.options.clone();
+        Some(Box::new(move || {
+            // It sets a flag, which ONNX Runtime looks at between two nodes of the graph.
+            if let Err(error) = options.terminate() {
+                tracing::warn!(%error, "cannot end a run of the model");
+            }
+        }))
+    }
+}
+
+impl OrtSession {
+    /// Of a graph without a mask: those of one length at a time, so that nothing is padded.
+    fn by_length(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
+        let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, tokens) in batch.iter().enumerate() {
+            lengths.entry(tokens.ids.len()).or_default().push(place);
+        }
+        let mut placed = Vec::with_capacity(batch.len());
+        for places in lengths.into_values() {
+            let equal: Vec<&Tokens> = places.iter().filter_map(|&place| batch.get(place).copied()).collect();
+            placed.extend(places.into_iter().zip(self.run(&equal)?));
+        }
+        placed.sort_unstable_by_key(|(place, _)| *place);
+        Ok(placed.into_iter().map(|(_, output)| output).collect())
+    }
+
+    fn run(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
         self.feeds.fill(batch, self.pad);
         let inputs = self.feeds.inputs().map_err(|e| InferError::run(&e))?;
         let outputs =
@@ -72,15 +107,5 @@ impl Infer for OrtSession {
             return Err(InferError::Shape { found: shape.to_vec(), rows: batch.len(), labels: self.labels });
         }
         Ok(logits.chunks_exact(self.labels).map(|row| Output { logits: row.to_vec() }).collect())
-    }
-
-    fn stopper(&self) -> Option<Stopper> {
-        let options = self.options.clone();
-        Some(Box::new(move || {
-            // It sets a flag, which ONNX Runtime looks at between two nodes of the graph.
-            if let Err(error) = options.terminate() {
-                tracing::warn!(%error, "cannot end a run of the model");
-            }
-        }))
     }
 }

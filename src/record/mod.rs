@@ -3,9 +3,11 @@
 
 mod outcome;
 mod ticket;
+mod trace;
 
 pub use outcome::{DeadLetter, Emit, Outcome, PassThrough, Reason, Stage};
 pub use ticket::{Admission, Epoch, NextOffset, Offset, PartitionId, Stamps, Ticket, Tracked};
+pub use trace::{OwnSpan, Trace};
 
 use std::sync::Arc;
 

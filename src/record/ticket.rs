@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use opentelemetry::trace::SpanContext;
+use super::Trace;
 
 /// The offset of a record that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,8 @@ pub struct Ticket {
 pub struct Stamps {
     /// Taken from Kafka (or standard input).
     pub admitted: Instant,
+    /// A text worker took it up.
+    pub taken: Option<Instant>,
     /// Decoded and tokenized.
     pub tokenized: Option<Instant>,
     /// Left the batcher, in a batch.
@@ -78,13 +80,20 @@ pub struct Stamps {
     pub inferred: Option<Instant>,
 }
 
+impl Stamps {
+    /// Nothing has happened to it yet.
+    pub fn admitted(admitted: Instant) -> Self {
+        Self { admitted, taken: None, tokenized: None, batched: None, inferred: None }
+    }
+}
+
 /// A value on its way through the stages, with what must never be parted from it.
 #[derive(Debug)]
 pub struct Tracked<T> {
     /// The place to settle.
     pub ticket: Ticket,
-    /// The producer's span, from the W3C headers; invalid (all zero) where there was none.
-    pub trace: SpanContext,
+    /// Its place in a trace.
+    pub trace: Trace,
     /// Times, for metrics and spans.
     pub stamps: Stamps,
     /// The value itself.
@@ -93,9 +102,8 @@ pub struct Tracked<T> {
 
 impl<T> Tracked<T> {
     /// At admission.
-    pub fn new(ticket: Ticket, trace: SpanContext, item: T) -> Self {
-        let stamps = Stamps { admitted: Instant::now(), tokenized: None, batched: None, inferred: None };
-        Self { ticket, trace, stamps, item }
+    pub fn new(ticket: Ticket, trace: Trace, item: T) -> Self {
+        Self { ticket, trace, stamps: Stamps::admitted(Instant::now()), item }
     }
 
     /// The same journey, another value.

@@ -15,16 +15,15 @@ use std::io::{self, BufWriter, Read, Write};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
-use opentelemetry::trace::SpanContext;
 
 use crate::config::Settings;
 use crate::config::settings::{Limits, OutputMode};
 use crate::fate::Fate;
 use crate::model::Loaded;
 use crate::pipeline::{PipelineError, Stages};
-use crate::record::{Epoch, Offset, Outcome, PartitionId, Reason, Record, Timestamp, Tracked};
+use crate::record::{Epoch, Offset, Outcome, PartitionId, Reason, Record, Timestamp, Trace, Tracked};
 use crate::sequencer::{Ledger, TicketError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Telemetry};
 
 /// A stage that is gone is seen after this long at the latest.
 const LOOK: Duration = Duration::from_millis(100);
@@ -123,7 +122,7 @@ where
     L: Write,
 {
     check(settings)?;
-    let stages = Stages::start(settings, loaded, metrics)?;
+    let stages = Stages::start(settings, loaded, &Telemetry::of(metrics))?;
     let lines = lines::start(streams.input, settings.limits.max_in_flight_bytes.get());
     let mut edge = Edge {
         stages,
@@ -223,7 +222,7 @@ impl<W: Write, L: Write> Edge<'_, W, L> {
             self.read += 1;
             self.metrics.admitted(&record);
             let ticket = self.ledger.admit(record.offset, record.size(), Instant::now());
-            self.stages.submit(Tracked::new(ticket, SpanContext::NONE, record))?;
+            self.stages.submit(Tracked::new(ticket, Trace::NONE, record))?;
         }
         Ok(())
     }

@@ -50,7 +50,10 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
             drain_timeout: Duration::from_secs(1),
         },
         admin: None,
+        admin_token: None,
         log: Log { format: LogFormat::Human, level: "off".to_owned() },
+        otlp: None,
+        stuck_after: Duration::from_secs(120),
     }
 }
 

@@ -38,11 +38,15 @@ const SECONDS_LONG: [f64; 18] = [
 /// Texts a batch.
 const TEXTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+/// Few, because each label has all of them: what is sure, and what is not.
+const SCORES: [f64; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.99];
+
 pub(super) struct Instruments {
     pub(super) records_in: Counter<u64>,
     pub(super) bytes_in: Counter<u64>,
     pub(super) records_out: Counter<u64>,
     pub(super) labels: Counter<u64>,
+    pub(super) label_score: Histogram<f64>,
     pub(super) stage_duration: Histogram<f64>,
     pub(super) processing: Histogram<f64>,
     pub(super) end_to_end: Histogram<f64>,
@@ -61,6 +65,8 @@ pub(super) struct Instruments {
     pub(super) cache_evictions: Counter<u64>,
     pub(super) cache_entries: Gauge<u64>,
     pub(super) cache_bytes: Gauge<u64>,
+    pub(super) spans: Counter<u64>,
+    pub(super) metric_exports: Counter<u64>,
     pub(super) in_flight_records: Gauge<u64>,
     pub(super) in_flight_bytes: Gauge<u64>,
     pub(super) assigned_partitions: Gauge<u64>,
@@ -90,6 +96,12 @@ impl Instruments {
                 "Records that reached their outcome, by outcome and reason",
             ),
             labels: counter("squeezeflow_labels_total", "{record}", "Enriched records by label"),
+            label_score: meter
+                .f64_histogram("squeezeflow_label_score")
+                .with_unit("1")
+                .with_description("Scores of enriched records by label")
+                .with_boundaries(SCORES.to_vec())
+                .build(),
             stage_duration: seconds(
                 "squeezeflow_stage_duration_seconds",
                 &SECONDS,
@@ -165,6 +177,16 @@ impl Instruments {
             ),
             cache_entries: gauge("squeezeflow_cache_entries", "{entry}", "Answers kept in the cache"),
             cache_bytes: gauge("squeezeflow_cache_bytes", "By", "Bytes of the answers kept in the cache"),
+            spans: counter(
+                "squeezeflow_spans_total",
+                "{span}",
+                "Spans by what became of them: exported, failed (not taken by the collector), dropped (no room)",
+            ),
+            metric_exports: counter(
+                "squeezeflow_metric_exports_total",
+                "{export}",
+                "Exports of metrics to a collector by result",
+            ),
             in_flight_records: gauge(
                 "squeezeflow_in_flight_records",
                 "{record}",
@@ -201,6 +223,12 @@ fn observe_health(meter: &Meter, health: &Health) {
         .build();
     let seen = health.clone();
     let _ = meter
+        .u64_observable_gauge("squeezeflow_live")
+        .with_description("1 while every part of the worker that has work moves")
+        .with_callback(move |to| to.observe(u64::from(seen.stuck().is_empty()), &[]))
+        .build();
+    let seen = health.clone();
+    let _ = meter
         .u64_observable_gauge("squeezeflow_model_info")
         .with_description("1, with the model that is loaded and what it runs on")
         .with_callback(move |to| {
@@ -224,17 +252,21 @@ fn observe_health(meter: &Meter, health: &Health) {
 #[derive(Clone, Default)]
 pub(super) struct PartitionGauges(Arc<Mutex<Figures>>);
 
-type Figures = BTreeMap<(String, i32), Figure>;
+type Figures = BTreeMap<(String, i32), PartitionFigure>;
 
-#[derive(Clone, Copy)]
-struct Figure {
-    lag: Option<i64>,
-    oldest_unsettled: Duration,
+/// How far one owned partition is behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartitionFigure {
+    /// Records between what may be committed and the end; `None`: the end is not known.
+    pub lag_records: Option<i64>,
+    /// Age of the oldest record that is not delivered, by its timestamp; `None`: not known.
+    pub lag_time: Option<Duration>,
+    /// How long the oldest record in flight has been so; zero: none is.
+    pub oldest_unsettled: Duration,
 }
 
 impl PartitionGauges {
-    pub(super) fn set(&self, topic: &str, partition: i32, lag: Option<i64>, oldest: Option<Duration>) {
-        let figure = Figure { lag, oldest_unsettled: oldest.unwrap_or_default() };
+    pub(super) fn set(&self, topic: &str, partition: i32, figure: PartitionFigure) {
         self.lock().insert((topic.to_owned(), partition), figure);
     }
 
@@ -254,8 +286,21 @@ impl PartitionGauges {
             .with_description("Records of an assigned partition between its committable offset and its end")
             .with_callback(move |to| {
                 for ((topic, partition), figure) in figures.lock().iter() {
-                    if let Some(lag) = figure.lag {
+                    if let Some(lag) = figure.lag_records {
                         to.observe(lag, &keys::partition(topic, *partition));
+                    }
+                }
+            })
+            .build();
+        let figures = self.clone();
+        let _ = meter
+            .f64_observable_gauge("squeezeflow_partition_lag_seconds")
+            .with_unit("s")
+            .with_description("Age of an assigned partition's oldest record that is not delivered; 0: none")
+            .with_callback(move |to| {
+                for ((topic, partition), figure) in figures.lock().iter() {
+                    if let Some(lag) = figure.lag_time {
+                        to.observe(lag.as_secs_f64(), &keys::partition(topic, *partition));
                     }
                 }
             })

@@ -11,7 +11,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::Registry;
 
 use super::Health;
-use super::instruments::{Instruments, PartitionGauges, keys};
+use super::instruments::{Instruments, PartitionFigure, PartitionGauges, keys};
+use super::otlp::Reader;
 use crate::record::{Outcome, PassThrough, Reason, Record, Stamps, Timestamp};
 
 /// Cheap to clone; all clones feed the same instruments. The default one records nothing.
@@ -44,6 +45,15 @@ impl Metrics {
     /// # Errors
     /// When the exporter refuses; it has no reason to.
     pub fn new(health: &Health) -> Result<(Self, Registry), MetricsError> {
+        Self::exported(health, Resource::builder_empty().build(), None)
+    }
+
+    /// [`Metrics::new`], with a second reader, for a collector that `resource` introduces us to.
+    pub(super) fn exported(
+        health: &Health,
+        resource: Resource,
+        reader: Option<Reader>,
+    ) -> Result<(Self, Registry), MetricsError> {
         let registry = Registry::new();
         // Names in the code are the names on the wire: the exporter adds no unit, no `_total`, no
         // scope labels.
@@ -55,11 +65,11 @@ impl Metrics {
             .scope_info_enabled(false)
             .build()
             .map_err(MetricsError)?;
-        let resource = Resource::builder()
-            .with_service_name("squeezeflow")
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
-        let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).build();
+        let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter);
+        if let Some(reader) = reader {
+            provider = provider.with_reader(reader);
+        }
+        let provider = provider.build();
         let partitions = PartitionGauges::default();
         let on = Instruments::new(&provider.meter("squeezeflow"), health, &partitions);
         let metrics = Self(Some(Arc::new(Inner { on, partitions, _provider: provider })));
@@ -76,9 +86,14 @@ impl Metrics {
     /// with it, and an alert on a series that is not there is silent.
     fn start_at_zero(&self) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
-        for counter in
-            [&on.records_in, &on.bytes_in, &on.batch_splits, &on.stale_results, &on.offset_gap_records]
-        {
+        for counter in [
+            &on.records_in,
+            &on.bytes_in,
+            &on.batch_splits,
+            &on.stale_results,
+            &on.offset_gap_records,
+            &on.stalls,
+        ] {
             counter.add(0, &[]);
         }
         for result in ["hit", "joined", "miss"] {
@@ -101,9 +116,13 @@ impl Metrics {
         }
         for result in ["ok", "error"] {
             on.commits.add(0, &[KeyValue::new(keys::RESULT, result)]);
+            on.metric_exports.add(0, &[KeyValue::new(keys::RESULT, result)]);
         }
         for result in ["committed", "aborted", "renewed"] {
             on.transactions.add(0, &[KeyValue::new(keys::RESULT, result)]);
+        }
+        for result in ["exported", "failed", "dropped"] {
+            self.spans(result, 0);
         }
         self.in_flight(0, 0);
         self.assignment(0, 0);
@@ -124,7 +143,11 @@ impl Metrics {
         match outcome {
             Outcome::Enriched { emit, .. } => {
                 on.records_out.add(1, &out("enriched", "none"));
-                on.labels.add(1, &[KeyValue::new(keys::LABEL, emit.label.clone())]);
+                let label = [KeyValue::new(keys::LABEL, emit.label.clone())];
+                on.labels.add(1, &label);
+                if emit.score.is_finite() {
+                    on.label_score.record(f64::from(emit.score), &label);
+                }
             }
             Outcome::PassThrough { why, .. } => on.records_out.add(1, &out("passed", why.as_str())),
             Outcome::DeadLetter { letter, .. } => {
@@ -225,6 +248,19 @@ impl Metrics {
         on.stale_results.add(1, &[]);
     }
 
+    /// What became of spans: `exported`, `failed` (the collector did not take them), `dropped` (there was
+    /// no room for them).
+    pub fn spans(&self, result: &'static str, spans: usize) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.spans.add(spans as u64, &[KeyValue::new(keys::RESULT, result)]);
+    }
+
+    /// Metrics went to the collector, or not.
+    pub fn metric_export(&self, ok: bool) {
+        let Some(Inner { on, .. }) = self.0.as_deref() else { return };
+        on.metric_exports.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
+    }
+
     /// What is between admission and delivery.
     pub fn in_flight(&self, records: usize, bytes: usize) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
@@ -239,16 +275,10 @@ impl Metrics {
         on.paused_partitions.record(paused as u64, &[]);
     }
 
-    /// Per owned partition: records behind the end, and age of the oldest unsettled one.
-    pub fn partition(
-        &self,
-        topic: &str,
-        partition: i32,
-        lag: Option<i64>,
-        oldest_unsettled: Option<Duration>,
-    ) {
+    /// Of an owned partition: how far it is behind.
+    pub fn partition(&self, topic: &str, partition: i32, figure: PartitionFigure) {
         let Some(Inner { partitions, .. }) = self.0.as_deref() else { return };
-        partitions.set(topic, partition, lag, oldest_unsettled);
+        partitions.set(topic, partition, figure);
     }
 
     /// A partition that is no longer ours has no gauges.
@@ -269,7 +299,7 @@ fn seconds(duration: Duration) -> f64 {
 
 /// How old a record is. Zero where its producer's clock is ahead of ours; `None` without a
 /// timestamp.
-fn age(timestamp: Timestamp, now: SystemTime) -> Option<Duration> {
+pub fn age(timestamp: Timestamp, now: SystemTime) -> Option<Duration> {
     let millis = u64::try_from(timestamp.0?).ok()?;
     Some(now.duration_since(UNIX_EPOCH).ok()?.saturating_sub(Duration::from_millis(millis)))
 }

@@ -38,8 +38,8 @@ fn enriched(label: &str) -> Outcome {
 fn exercise(metrics: &Metrics, health: &Health) {
     let start = Instant::now();
     let at = |millis| Some(start + Duration::from_millis(millis));
-    let stamps = Stamps { admitted: start, tokenized: at(3), batched: at(10), inferred: at(40) };
-    let unanswered = Stamps { admitted: start, tokenized: None, batched: None, inferred: None };
+    let unanswered = Stamps::admitted(start);
+    let stamps = Stamps { taken: at(1), tokenized: at(3), batched: at(10), inferred: at(40), ..unanswered };
     health.model_warm("sentiment", "sha256:ab", "fp32", "cpu");
     health.joined(2);
     metrics.admitted(&record("abcd"));
@@ -63,10 +63,18 @@ fn exercise(metrics: &Metrics, health: &Health) {
     metrics.stale();
     metrics.stalled("reviews", 1);
     metrics.transaction("committed");
+    metrics.spans("exported", 7);
+    metrics.metric_export(true);
+    metrics.metric_export(false);
     metrics.in_flight(5, 4_000);
     metrics.assignment(2, 1);
-    metrics.partition("reviews", 0, Some(42), Some(Duration::from_millis(1_500)));
-    metrics.partition("reviews", 1, None, None);
+    let figure = PartitionFigure {
+        lag_records: Some(42),
+        lag_time: Some(Duration::from_secs(7)),
+        oldest_unsettled: Duration::from_millis(1_500),
+    };
+    metrics.partition("reviews", 0, figure);
+    metrics.partition("reviews", 1, PartitionFigure::default());
 }
 
 fn scrape(registry: &Registry) -> String {
@@ -118,6 +126,14 @@ fn a_scrape_shows_what_was_recorded() {
         "squeezeflow_assigned_partitions 2",
         "squeezeflow_paused_partitions 1",
         r#"squeezeflow_partition_lag_records{partition="0",topic="reviews"} 42"#,
+        r#"squeezeflow_partition_lag_seconds{partition="0",topic="reviews"} 7"#,
+        r#"squeezeflow_label_score_count{label="positive"} 1"#,
+        r#"squeezeflow_label_score_bucket{label="positive",le="0.9"} 1"#,
+        r#"squeezeflow_label_score_bucket{label="positive",le="0.8"} 0"#,
+        r#"squeezeflow_spans_total{result="exported"} 7"#,
+        r#"squeezeflow_spans_total{result="dropped"} 0"#,
+        r#"squeezeflow_metric_exports_total{result="error"} 1"#,
+        "squeezeflow_live 1",
         r#"squeezeflow_partition_oldest_unsettled_seconds{partition="0",topic="reviews"} 1.5"#,
         r#"squeezeflow_partition_oldest_unsettled_seconds{partition="1",topic="reviews"} 0"#,
         r#"squeezeflow_model_info{digest="sha256:ab",model="sentiment",precision="fp32",provider="cpu"} 1"#,
@@ -138,7 +154,7 @@ fn a_forgotten_partition_has_no_series() {
     assert!(!text.contains(r#"lag_records{partition="0""#), "{text}");
     assert!(!text.contains(r#"unsettled_seconds{partition="0""#), "{text}");
     assert!(text.contains(r#"unsettled_seconds{partition="1""#), "the other one stays");
-    metrics.partition("reviews", 0, Some(1), None);
+    metrics.partition("reviews", 0, PartitionFigure { lag_records: Some(1), ..Default::default() });
     assert!(
         scrape(&registry).contains(r#"lag_records{partition="0",topic="reviews"} 1"#),
         "it may come back"

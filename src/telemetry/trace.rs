@@ -1,11 +1,16 @@
-//! W3C trace context (`traceparent`, `tracestate`) from a record's headers. Pure.
+//! W3C trace context (`traceparent`, `tracestate`) from a record's headers and into those of its
+//! outcome. Pure. What we do not change is passed on as it came, byte for byte: `tracestate`, `baggage`,
+//! and where no span of ours is recorded, `traceparent`.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-use crate::record::Header;
+use crate::record::{Header, OwnSpan, Trace};
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// The span that the record's producer was in; [`SpanContext::NONE`] where there is none, or none
 /// that the specification (<https://www.w3.org/TR/trace-context/>) accepts. Of several headers of
@@ -13,11 +18,31 @@ use crate::record::Header;
 pub fn extract(headers: &[Header]) -> SpanContext {
     let carrier = Carrier(headers);
     // Most records carry none: they pay for a look at the names only.
-    if carrier.get("traceparent").is_none() {
+    if carrier.get(TRACEPARENT).is_none() {
         return SpanContext::NONE;
     }
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     context.span().span_context().clone()
+}
+
+/// A span of ours in the trace of `parent`. It is recorded, so it is sampled, whatever the parent is.
+pub(super) fn context(trace: TraceId, id: SpanId, parent: &SpanContext) -> SpanContext {
+    let flags = parent.trace_flags() | TraceFlags::SAMPLED;
+    SpanContext::new(trace, id, flags, false, parent.trace_state().clone())
+}
+
+/// The header that makes the reader of an outcome a child of its sending. `own`: the span of
+/// `trace`, which is recorded.
+pub fn traceparent(trace: &Trace, own: OwnSpan) -> Header {
+    let flags = (trace.parent.trace_flags() | TraceFlags::SAMPLED).to_u8();
+    Header::new(TRACEPARENT, format!("00-{}-{}-{flags:02x}", own.trace, own.send))
+}
+
+/// Does [`traceparent`] take this header's place? Also that of a `tracestate` without a valid parent:
+/// it belongs to no trace (<https://www.w3.org/TR/trace-context/>, section 4.3).
+pub fn is_replaced(header: &Header, trace: &Trace) -> bool {
+    header.name.eq_ignore_ascii_case(TRACEPARENT.as_bytes())
+        || (!trace.parent.is_valid() && header.name.eq_ignore_ascii_case(TRACESTATE.as_bytes()))
 }
 
 struct Carrier<'a>(&'a [Header]);

@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use opentelemetry::trace::SpanContext;
 
 use super::figures::{self, Done, Rate};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::model::{self, Infer, InferError, Loaded, ModelError, Output, Package, Receipt, Stopper};
 use crate::pipeline::{PipelineError, Stages};
-use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Ticket, Tracked};
-use crate::telemetry::Metrics;
+use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Ticket, Trace, Tracked};
+use crate::telemetry::Telemetry;
 use crate::text::Tokens;
 
 /// A stage that is gone is seen after this long at the latest.
@@ -95,7 +94,7 @@ impl<'a> Run<'a> {
         let mut settings = settings.clone();
         // What the cache answers costs nothing; the model is what is measured.
         settings.cache.max_bytes = 0;
-        let stages = Stages::start(&settings, bench.lend(), &Metrics::default())?;
+        let stages = Stages::start(&settings, bench.lend(), &Telemetry::default())?;
         let limits = &settings.limits;
         let most = (limits.max_in_flight_records.get(), limits.max_in_flight_bytes.get());
         Ok(Self { stages, texts, most, open: HashMap::new(), bytes: 0, sent: 0 })
@@ -113,7 +112,7 @@ impl<'a> Run<'a> {
         self.open.insert(self.sent, (Instant::now(), record.size()));
         self.bytes += record.size();
         self.sent += 1;
-        self.stages.submit(Tracked::new(ticket, SpanContext::NONE, record))
+        self.stages.submit(Tracked::new(ticket, Trace::NONE, record))
     }
 
     /// What comes back within so long, if anything does.

@@ -19,7 +19,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod acl;
 mod backlog;
 mod brokers;
 mod crew;

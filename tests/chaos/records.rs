@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::acl::{self, Resource};
 use crate::crew::Crew;
 use crate::report::size;
 use crate::scenario::{LONG, Promise, Scenario};
+use crate::support::acl::{self, Resource};
 use crate::support::client::{Client, Message, Sender};
 use crate::support::cluster::Cluster;
 use crate::support::observer::read_all;
@@ -187,21 +187,16 @@ fn s13_permission_taken_away() {
     // In the order in which somebody finds out: the transactional id, the output, and the output
     // again, taken away from a worker that runs.
     crew.start(0);
-    refuses(
-        &s,
-        &mut crew,
-        &mut stream,
-        &["Transactional Id authorization failed", "transactional id: write"],
-    );
+    refuses(&s, &mut crew, &mut stream, &["no permission to Write transactional id `s13p-0`", "WRITE"]);
     acl::grant(&broker, Resource::TransactionalId("s13p-0"));
     acl::revoke(&broker, output);
     crew.start(0);
-    refuses(&s, &mut crew, &mut stream, &["Topic authorization failed", "permissions"]);
+    refuses(&s, &mut crew, &mut stream, &["no permission to Write topic `s13p.out`", "WRITE"]);
     acl::grant(&broker, output);
     crew.start_ready(0);
     s.scene.wait_caught_up(&read_all(&client, &["s13p.in"]), LONG);
     acl::revoke(&broker, output);
-    refuses(&s, &mut crew, &mut stream, &["authorization failed"]);
+    refuses(&s, &mut crew, &mut stream, &["no permission to Write topic `s13p.out`"]);
     acl::grant(&broker, output);
     crew.start_ready(0);
     s.report.state("1 worker, SASL, 3 rights taken away, each time exit code 1 and no offset");

@@ -12,13 +12,20 @@ mod support;
 mod accounted;
 mod brokers;
 mod cache;
+mod collector;
 mod flow;
+#[path = "../chaos/graphs.rs"]
+#[allow(dead_code)] // One of them is needed here.
+mod graphs;
 mod harness;
 mod letters;
 mod lifecycle;
+mod metrics;
 mod murmur2;
 mod oddities;
 mod offsets;
 mod routing;
 mod scale;
+mod stuck;
+mod traces;
 mod tune;

@@ -87,7 +87,7 @@ fn graphs_of_the_bundled_models_checkpoint_answer_as_transformers_does() {
     let mut checkpoint = Checkpoint::open(&dir).unwrap();
     // As the bundled package stores them, and the golden file was made.
     checkpoint.round_to_f16();
-    equals_transformers(&checkpoint, &golden("models/sentiment", "sentiment"));
+    equals_transformers(&checkpoint, &golden("models/sentiment-portable", "sentiment"));
 }
 
 /// A small checkpoint of any shape, its weights all different and none trivial.

@@ -13,7 +13,7 @@ use squeezeflow::text::{TextTokenizer, TokenCount, TokenizeError, Tokens};
 use super::{here, on_cpu};
 
 pub const PACKAGES: [(&str, &str); 5] = [
-    ("models/sentiment", "sentiment"),
+    ("models/sentiment-portable", "sentiment"),
     ("tests/packages/tiny-squeezebert", "tiny-squeezebert"),
     ("tests/packages/tiny-bert", "tiny-bert"),
     ("tests/packages/tiny-distilbert", "tiny-distilbert"),
@@ -189,46 +189,76 @@ fn a_limit_cuts_the_text_and_keeps_the_special_tokens() {
     assert!(refused(2), "no room for text");
 }
 
-/// The same number of right answers on SST-2 dev as the manifest (and the card) claims.
+/// In int8 for the CPU: near what transformers computes in fp32, and the same to the bit in any company.
 #[test]
-fn accuracy_on_sst2_is_what_the_card_says() {
+fn the_bundled_model_is_near_its_weights_in_fp32() {
+    let mut subject = Subject::new("models/sentiment");
+    assert!(subject.package().batch_invariant && subject.package().precision.as_str() == "int8");
+    let mut far = Vec::new();
+    let mut all = Vec::new();
+    for row in rows("sentiment") {
+        let Some((tokens, _)) = read(&subject.tokenizer, row["text"].as_str().unwrap()) else { continue };
+        let scores = subject.scores(&[&tokens]).remove(0);
+        far.push((f64::from(scores[1]) - row["scores"]["positive"].as_f64().unwrap()).abs());
+        all.push((tokens, scores));
+    }
+    far.sort_by(f64::total_cmp);
+    let (median, most) = (far[far.len() / 2], far[far.len() - 1]);
+    assert!(far.len() > 100 && median < 0.005 && most < 0.15, "{median}, at most {most}");
+    all.sort_by_key(|(tokens, _)| std::cmp::Reverse(tokens.ids.len() % 7));
+    for part in all.chunks(9) {
+        let together = subject.scores(&part.iter().map(|(tokens, _)| tokens).collect::<Vec<_>>());
+        for ((_, alone), together) in part.iter().zip(together) {
+            assert_eq!(
+                alone.iter().map(|s| s.to_bits()).collect::<Vec<_>>(),
+                together.iter().map(|s| s.to_bits()).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// The same number of right answers on SST-2 dev as the manifests (and the cards) claim.
+#[test]
+fn accuracy_on_sst2_is_what_the_cards_say() {
     let shared = std::env::var_os("SQUEEZEFLOW_SHARED").map_or_else(|| here("../shared"), PathBuf::from);
     let data = shared.join("data/sst2/dev.tsv");
     let Ok(data) = std::fs::read_to_string(&data) else {
         // Past the test harness, which keeps what passing tests print.
         let _ = writeln!(
             std::io::stderr(),
-            "\n*** SKIPPED: {} is not there, so the accuracy that models/sentiment claims on SST-2 dev was NOT checked. Set SQUEEZEFLOW_SHARED. ***\n",
+            "\n*** SKIPPED: {} is not there, so the accuracy that models/sentiment and its portable form claim on SST-2 dev was NOT checked. Set SQUEEZEFLOW_SHARED. ***\n",
             data.display()
         );
         return;
     };
-    let manifest: Value =
-        serde_json::from_slice(&std::fs::read(here("models/sentiment/manifest.json")).unwrap()).unwrap();
-    let claimed = &manifest["evaluation"];
-    let card = std::fs::read_to_string(here("models/sentiment/README.md")).unwrap();
-    assert!(
-        card.contains(&format!("{} of {}", claimed["correct"], claimed["examples"])),
-        "the card says the same"
-    );
+    for package in ["models/sentiment", "models/sentiment-portable"] {
+        let manifest = std::fs::read(here(&format!("{package}/manifest.json"))).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let claimed = &manifest["evaluation"];
+        let card = std::fs::read_to_string(here(&format!("{package}/README.md"))).unwrap();
+        assert!(
+            card.contains(&format!("{} of {}", claimed["correct"], claimed["examples"])),
+            "{package}: the card says the same"
+        );
 
-    let mut subject = Subject::new("models/sentiment");
-    let mut examples: Vec<(Tokens, usize)> = data
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let (sentence, label) = line.rsplit_once('\t').unwrap();
-            (read(&subject.tokenizer, sentence.trim()).unwrap().0, label.parse().unwrap())
-        })
-        .collect();
-    assert_eq!(examples.len() as u64, claimed["examples"]);
-    examples.sort_by_key(|(tokens, _)| tokens.ids.len());
-    let mut correct = 0_u64;
-    for part in examples.chunks(32) {
-        let batch: Vec<&Tokens> = part.iter().map(|(tokens, _)| tokens).collect();
-        for (scores, (_, label)) in subject.scores(&batch).iter().zip(part) {
-            correct += u64::from((scores[1] > scores[0]) == (*label == 1));
+        let mut subject = Subject::new(package);
+        let mut examples: Vec<(Tokens, usize)> = data
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let (sentence, label) = line.rsplit_once('\t').unwrap();
+                (read(&subject.tokenizer, sentence.trim()).unwrap().0, label.parse().unwrap())
+            })
+            .collect();
+        assert_eq!(examples.len() as u64, claimed["examples"]);
+        examples.sort_by_key(|(tokens, _)| tokens.ids.len());
+        let mut correct = 0_u64;
+        for part in examples.chunks(32) {
+            let batch: Vec<&Tokens> = part.iter().map(|(tokens, _)| tokens).collect();
+            for (scores, (_, label)) in subject.scores(&batch).iter().zip(part) {
+                correct += u64::from((scores[1] > scores[0]) == (*label == 1));
+            }
         }
+        assert_eq!(correct, claimed["correct"], "{package}");
     }
-    assert_eq!(correct, claimed["correct"]);
 }

@@ -46,7 +46,7 @@ fn packages_are_read_as_they_are() {
     let sentiment = Package::open(&here("models/sentiment")).unwrap();
     assert_eq!(sentiment.labels, ["negative", "positive"]);
     assert_eq!((sentiment.max_length, sentiment.activation), (512, Activation::Softmax));
-    assert_eq!((sentiment.name.as_str(), sentiment.precision.as_str()), ("sentiment", "fp32"));
+    assert_eq!((sentiment.name.as_str(), sentiment.precision.as_str()), ("sentiment", "int8"));
     assert!(sentiment.manifest.is_some() && sentiment.batch_invariant);
 
     let bert = Package::open(&here("tests/packages/tiny-bert")).unwrap();
@@ -196,6 +196,18 @@ fn int32_inputs_are_fed_too() {
     let mut loaded = load(&on_cpu(dir.path())).unwrap();
     let outputs = loaded.sessions[0].infer(&[&tokens(&[9])]).unwrap();
     assert_eq!(outputs[0].logits[0], 9.0);
+}
+
+/// A graph without a mask would read padding as text.
+#[test]
+fn a_graph_that_takes_no_mask_is_never_given_padding() {
+    let dir = Graph::default().package("");
+    write_weights(&dir.path().join("weights.bin"));
+    let mut loaded = load(&on_cpu(dir.path())).unwrap();
+    let batch = [tokens(&[9, 11, 40]), tokens(&[7]), tokens(&[5, 6]), tokens(&[30, 30, 30]), tokens(&[8])];
+    let together = loaded.sessions[0].infer(&batch.each_ref()).unwrap();
+    let means: Vec<f32> = together.iter().map(|output| output.logits[0]).collect();
+    assert_eq!(means, [20.0, 7.0, 5.5, 30.0, 8.0]);
 }
 
 #[test]

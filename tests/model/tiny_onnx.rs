@@ -1,6 +1,6 @@
 //! A classifier small enough to be written by hand, byte by byte (protobuf): the mean over a text's
 //! tokens of one row of weights each, `logits = ReduceMean(Gather(weights, input_ids), 1)`. Its
-//! weights lie in a file of their own. It takes no mask, so it is for loading, not for scores.
+//! weights lie in a file of their own. It takes no mask.
 
 use std::path::Path;
 

@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use opentelemetry::trace::SpanContext;
 use squeezeflow::config::{Overrides, load};
 use squeezeflow::pipeline::Stages;
 use squeezeflow::record::{
     Admission, Emit, Epoch, Header, Offset, Outcome, PartitionId, PassThrough, Reason, Record, Ticket,
-    Timestamp, Tracked,
+    Timestamp, Trace, Tracked,
 };
-use squeezeflow::telemetry::Metrics;
+use squeezeflow::telemetry::Telemetry;
 
 use crate::support::client::Message;
 use crate::support::here;
@@ -71,7 +70,7 @@ fn every_kind_ends_as_it_must(zoo: Zoo) {
     let loaded = squeezeflow::model::load(&settings.model).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let mut stages = Stages::start(&settings, loaded, &Metrics::default()).unwrap();
+    let mut stages = Stages::start(&settings, loaded, &Telemetry::default()).unwrap();
 
     let each = |kind: &Kind| if kind.often == Often::Common { EACH } else { 2 };
     let sent: Vec<_> = zoo.kinds().iter().flat_map(|kind| (0..each(kind)).map(move |n| (kind, n))).collect();
@@ -80,7 +79,7 @@ fn every_kind_ends_as_it_must(zoo: Zoo) {
         let ticket =
             Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(number as u64) };
         let record = record(number, &kind.message(*n));
-        stages.submit(Tracked::new(ticket, SpanContext::NONE, record)).unwrap();
+        stages.submit(Tracked::new(ticket, Trace::NONE, record)).unwrap();
     }
     stages.close();
     let mut back = BTreeSet::new();

@@ -1,6 +1,7 @@
 //! Brokers of a real Apache Kafka (KRaft; every node is broker and controller), started by the
 //! tests and gone with them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -21,12 +22,29 @@ pub struct Cluster {
     pub bootstrap: String,
     /// The way through which faults happen, for whoever begins at its own `bootstrap`.
     pub proxy: Proxy,
+    /// Of the first broker, beside the three that every broker has.
+    listeners: BTreeMap<String, u16>,
+}
+
+/// What a cluster may have beyond the usual.
+#[derive(Default)]
+pub struct Extras {
+    /// Further listeners, by name; their protocols are for `properties` to say.
+    pub listeners: Vec<&'static str>,
+    /// Properties of the brokers; the protocols of all listeners must be among them.
+    pub properties: String,
+    /// Options of the storage's formatting, such as `--add-scram`.
+    pub format: Vec<String>,
+    /// Options of Java.
+    pub java: Vec<String>,
 }
 
 struct Node {
     id: i32,
     port: u16,
     dir: PathBuf,
+    format: Vec<String>,
+    java: Vec<String>,
     process: Option<Process>,
 }
 
@@ -64,15 +82,25 @@ impl Cluster {
     /// And with further properties of the brokers; the protocols of the three listeners must be
     /// among them.
     pub fn with(brokers: i32, more: &str) -> Self {
+        Self::with_extras(brokers, &Extras { properties: more.to_owned(), ..Extras::default() })
+    }
+
+    /// And with all that [`Extras`] may be; further listeners are those of a single broker.
+    pub fn with_extras(brokers: i32, extras: &Extras) -> Self {
+        assert!(brokers == 1 || extras.listeners.is_empty());
         let dir = scratch("kafka");
         let proxy = Proxy::bind(brokers);
         // Bound all at once, so that they differ, and free again when the brokers want them.
-        let sockets: Vec<TcpListener> =
-            (0..brokers * 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let sockets: Vec<TcpListener> = (0..brokers as usize * 3 + extras.listeners.len())
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
         let ports: Vec<u16> = sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
         drop(sockets);
         let (ports, others) = ports.split_at(brokers as usize);
-        let (controllers, behind_proxy) = others.split_at(brokers as usize);
+        let (controllers, others) = others.split_at(brokers as usize);
+        let (behind_proxy, further) = others.split_at(brokers as usize);
+        let further: BTreeMap<String, u16> =
+            extras.listeners.iter().map(|name| (*name).to_owned()).zip(further.iter().copied()).collect();
         let addresses = |ports: &[u16]| ports.iter().map(|p| format!("127.0.0.1:{p}")).collect::<Vec<_>>();
         let voters: Vec<String> =
             addresses(controllers).iter().zip(1..).map(|(a, id)| format!("{id}@{a}")).collect();
@@ -81,10 +109,12 @@ impl Cluster {
             let dir = dir.join(id.to_string());
             std::fs::create_dir_all(&dir).unwrap();
             let properties = properties(id, brokers, &voters.join(","), &dir);
-            let listeners = listeners(*port, *controller, *behind, proxy.port(id));
-            std::fs::write(dir.join("server.properties"), properties + &listeners + more).unwrap();
+            let listeners = listeners(*port, *controller, *behind, proxy.port(id), &further);
+            let all = properties + &listeners + &extras.properties;
+            std::fs::write(dir.join("server.properties"), all).unwrap();
             proxy.forward(id, *behind);
-            nodes.push(Node { id, port: *port, dir, process: None });
+            let (format, java) = (extras.format.clone(), extras.java.clone());
+            nodes.push(Node { id, port: *port, dir, format, java, process: None });
         }
         let formats: Vec<Process> = nodes.iter().map(Node::format).collect();
         for mut format in formats {
@@ -93,7 +123,17 @@ impl Cluster {
         nodes.iter_mut().for_each(Node::start);
         nodes.iter_mut().for_each(Node::wait_for_port);
         let nodes = nodes.into_iter().map(Mutex::new).collect();
-        Self { nodes, bootstrap: addresses(ports).join(","), proxy }
+        Self { nodes, bootstrap: addresses(ports).join(","), proxy, listeners: further }
+    }
+
+    /// The address of a further listener.
+    pub fn listener(&self, name: &str) -> String {
+        format!("127.0.0.1:{}", self.listeners[name])
+    }
+
+    /// Where a broker keeps its files: its log among them.
+    pub fn dir(&self, id: i32) -> PathBuf {
+        self.node(id).dir.clone()
     }
 
     pub fn ids(&self) -> impl Iterator<Item = i32> + use<> {
@@ -168,7 +208,9 @@ impl std::ops::Deref for Three {
 
 impl Node {
     fn format(&self) -> Process {
-        let arguments = ["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"];
+        let mut arguments = vec!["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw"];
+        arguments.extend(self.format.iter().map(String::as_str));
+        arguments.push("-c");
         self.java(&arguments)
     }
 
@@ -181,6 +223,7 @@ impl Node {
         let jars = kafka::jars().expect("require_kafka!() comes first");
         let mut java = Command::new("java");
         java.args(["-Xmx384m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(&self.java);
         java.arg(format!("-Dlog4j2.configurationFile={}", here("tests/kafka/log4j2.properties").display()));
         java.arg("-cp").arg(jars.join("*")).args(arguments).arg(self.dir.join("server.properties"));
         java.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -199,10 +242,17 @@ impl Node {
     }
 }
 
-fn listeners(port: u16, controller: u16, behind_proxy: u16, proxy: u16) -> String {
+fn listeners(
+    port: u16,
+    controller: u16,
+    behind_proxy: u16,
+    proxy: u16,
+    further: &BTreeMap<String, u16>,
+) -> String {
+    let further: String = further.iter().map(|(name, port)| format!(",{name}://127.0.0.1:{port}")).collect();
     format!(
-        "listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind_proxy},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}
+        "listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind_proxy},CONTROLLER://127.0.0.1:{controller}{further}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}{further}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 "

@@ -11,6 +11,7 @@
 //! | `observer` | everything a topic holds, read along while the test runs |
 //! | `worker` | a pipeline file and `squeezeflow run` on it |
 //! | `letters` | `squeezeflow dead-letters`, and letters made by hand |
+//! | `acl` | rights, given and taken |
 //! | `check` | lost, duplicate, out of order, altered? |
 //! | `raw` | records that no Kafka client would send |
 //! | `records` | records to send |
@@ -21,6 +22,7 @@
 
 #![allow(dead_code, unused_imports)] // Each test binary uses its own part.
 
+pub mod acl;
 pub mod check;
 pub mod client;
 pub mod cluster;

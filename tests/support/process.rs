@@ -46,6 +46,11 @@ impl Process {
         assert_eq!(code, 0, "{}", io::Error::last_os_error());
     }
 
+    /// What it writes to standard error, where that is a pipe; once.
+    pub fn stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
     /// SIGKILL, and gone when this returns.
     pub fn kill(&mut self) {
         if self.ended.is_none() {

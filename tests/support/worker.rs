@@ -18,6 +18,7 @@ use super::wait::{PATIENCE, until, until_some};
 #[derive(Clone)]
 pub struct Pipeline {
     settings: Value,
+    environment: Vec<(String, String)>,
 }
 
 impl Pipeline {
@@ -34,16 +35,19 @@ impl Pipeline {
             "admin": { "address": "127.0.0.1:0" },
             "log": { "format": "json", "level": "info" },
         });
-        Self { settings }
+        Self { settings, environment: Vec::new() }
     }
 
     /// Sets one value, named by its place in the file (`delivery`, `limits.drain_timeout`).
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
-        match path.split_once('.') {
-            Some((section, key)) => self.settings[section][key] = value.into(),
-            None => self.settings[path] = value.into(),
-        }
+        let at = path.split('.').fold(&mut self.settings, |settings, key| &mut settings[key]);
+        *at = value.into();
         self
+    }
+
+    /// The name of its group.
+    pub fn group(&self) -> String {
+        self.settings["kafka"]["group_id"].as_str().unwrap().to_owned()
     }
 
     /// Sets one value at the top of the file.
@@ -52,10 +56,21 @@ impl Pipeline {
         self
     }
 
+    /// Sets a variable of the program's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the program on it.
     pub fn start(&self) -> Worker {
+        self.start_with(&[])
+    }
+
+    /// With these in its environment.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Worker {
         let (mut command, dir) = self.command(&["run"]);
-        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command.env("ORT_DYLIB_PATH", onnxruntime()).envs(environment.iter().copied());
         Worker { process: Process::start(command), dir, admin: OnceLock::new() }
     }
 
@@ -66,6 +81,7 @@ impl Pipeline {
         // JSON is YAML.
         std::fs::write(dir.join("pipeline.yaml"), self.settings.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_squeezeflow"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(verb).arg(dir.join("pipeline.yaml")).current_dir(&dir).stdin(Stdio::null());
         command.stdout(std::fs::File::create(dir.join("stdout")).unwrap());
         command.stderr(std::fs::File::create(dir.join("stderr")).unwrap());
@@ -130,16 +146,15 @@ impl Worker {
 
     /// Status and body of a GET at the admin address. `None` where nothing answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let address = self.find_admin()?;
-        let mut stream =
-            TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let answer = http_get(self.find_admin()?, path, "")?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some((status, body.to_owned()))
+    }
+
+    /// Its admin address.
+    pub fn address(&self) -> String {
+        self.find_admin().unwrap().to_owned()
     }
 
     /// Logged at start, because the tests ask for any free port.
@@ -238,6 +253,16 @@ impl Drop for Worker {
             }
         }
     }
+}
+
+/// The whole answer to a GET. `None` where nothing answers.
+pub fn http_get(address: &str, path: &str, header: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 /// The library, which the script fetches where nobody names one.

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod cases;
 mod records;
+mod telemetry;
 
 pub(in crate::config) use cases::*;
 pub(in crate::config) use records::*;
+pub(in crate::config) use telemetry::*;
 
 use super::defaults;
 use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Sessions, Workers};
@@ -49,6 +51,9 @@ pub(in crate::config) struct Pipeline {
     /// How the worker logs.
     #[serde(default)]
     pub(in crate::config) log: Log,
+    /// What is told besides logs and `/metrics`.
+    #[serde(default)]
+    pub(in crate::config) telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -119,13 +124,34 @@ pub(in crate::config) struct Tls {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Sasl {
-    /// How the password is proved.
+    /// How it is proved who we are.
     pub(in crate::config) mechanism: SaslMechanism,
-    /// User name.
+    /// User name. Needed, but not with `OAUTHBEARER`.
     #[schemars(length(min = 1))]
-    pub(in crate::config) username: String,
-    /// Password.
-    pub(in crate::config) password: Secret,
+    pub(in crate::config) username: Option<String>,
+    /// Password. Needed, but not with `OAUTHBEARER`.
+    pub(in crate::config) password: Option<Secret>,
+    /// Where tokens come from. Needed with `OAUTHBEARER`, and only there.
+    pub(in crate::config) oauth: Option<OAuth>,
+}
+
+/// Tokens by OAuth 2.0's client credentials.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct OAuth {
+    /// The issuer's token endpoint, `https://…`.
+    #[schemars(length(min = 1), example = &"https://login.example.com/oauth2/token")]
+    pub(in crate::config) token_url: String,
+    /// Name of this client to the issuer.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) client_id: String,
+    /// Secret of this client.
+    pub(in crate::config) client_secret: Secret,
+    /// What the token is to be good for. Absent: what the issuer thinks fit.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) scope: Option<String>,
+    /// Authorities to trust with the issuer. Absent: the system's.
+    pub(in crate::config) ca_file: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
@@ -139,6 +165,9 @@ pub(in crate::config) enum SaslMechanism {
     /// salted challenge
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
+    /// a token of an issuer that the brokers trust
+    #[serde(rename = "OAUTHBEARER")]
+    OAuthBearer,
 }
 
 /// The model package.
@@ -210,6 +239,10 @@ pub(in crate::config) struct Admin {
     /// Where to listen, as `IP:port`. `0.0.0.0:9464` for every interface.
     #[schemars(length(min = 1))]
     pub(in crate::config) address: String,
+    /// When the Kafka thread, a session or the batcher has work and has not moved for this long, `/live` says 503 and names it.
+    pub(in crate::config) stuck_after: Duration,
+    /// Whoever asks must show this (`Authorization: Bearer …`); `/live` and `/ready` answer anybody. Absent: everything does.
+    pub(in crate::config) token: Option<Secret>,
 }
 
 /// How the worker logs.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use super::Secret;
 
 mod records;
+mod telemetry;
 
 pub use records::*;
+pub use telemetry::*;
 
 /// One pipeline, ready to be built.
 #[derive(Debug, Clone)]
@@ -36,8 +38,14 @@ pub struct Settings {
     pub limits: Limits,
     /// The one address for metrics and probes; `None`: off.
     pub admin: Option<SocketAddr>,
+    /// A part of the worker that has work and has not moved for so long is stuck.
+    pub stuck_after: Duration,
+    /// What whoever asks there for more than a probe must show; `None`: nothing.
+    pub admin_token: Option<Secret>,
     /// How the worker logs.
     pub log: Log,
+    /// The collector that is told of traces and metrics; `None`: none.
+    pub otlp: Option<Otlp>,
 }
 
 /// What a reader downstream may rely on.
@@ -94,18 +102,50 @@ pub struct Tls {
 
 /// SASL to the brokers.
 #[derive(Debug, Clone)]
-pub struct Sasl {
-    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    pub mechanism: SaslMechanism,
-    /// User name.
-    pub username: String,
-    /// Password.
-    pub password: Secret,
+pub enum Sasl {
+    /// By something that only we and the brokers know.
+    Password {
+        /// How it is proved.
+        mechanism: PasswordMechanism,
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// `OAUTHBEARER`: by a token of an issuer that the brokers trust.
+    OAuth(OAuth),
 }
 
-/// SASL mechanisms that need no further library.
+/// Where tokens come from: OAuth 2.0's client credentials.
+#[derive(Debug, Clone)]
+pub struct OAuth {
+    /// The issuer's token endpoint.
+    pub token_url: String,
+    /// Who we are to the issuer.
+    pub client_id: String,
+    /// And its proof.
+    pub client_secret: Secret,
+    /// What the token is to be good for; `None`: what the issuer thinks fit.
+    pub scope: Option<String>,
+    /// Authorities to trust with the issuer; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Sasl {
+    /// As Kafka writes it.
+    pub fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Password { mechanism: PasswordMechanism::Plain, .. } => "PLAIN",
+            Self::Password { mechanism: PasswordMechanism::ScramSha256, .. } => "SCRAM-SHA-256",
+            Self::Password { mechanism: PasswordMechanism::ScramSha512, .. } => "SCRAM-SHA-512",
+            Self::OAuth(_) => "OAUTHBEARER",
+        }
+    }
+}
+
+/// How a password is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SaslMechanism {
+pub enum PasswordMechanism {
     /// User and password as they are: use with TLS.
     Plain,
     /// Salted challenge, SHA-256.

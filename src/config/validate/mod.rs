@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::problem::{Problem, Severity};
 use super::settings::{self as to, Settings};
 use super::values::Check;
-use super::{path, raw, rules, words};
+use super::{Secret, path, pem, raw, rules, words};
 
 mod records;
+mod telemetry;
 
 /// Settings, with warnings; or no settings, with at least one error. `base` is the folder that
 /// relative paths start from.
@@ -50,7 +51,10 @@ impl Check<'_> {
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
             limits: self.limits(&raw.limits, &batch, &model),
             admin: self.admin(&raw.admin),
+            stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
+            admin_token: raw.admin.token.as_ref().map(|token| self.secret("admin.token", token)),
             log: self.log(&raw.log),
+            otlp: self.otlp(&raw.telemetry.otlp),
             model,
             batch,
         }
@@ -87,7 +91,7 @@ impl Check<'_> {
             _ => None,
         };
         self.found.extend(lacks.map(|(at, what)| Problem::error(at, what)));
-        to::Tls {
+        let tls = to::Tls {
             ca_file: self.file("kafka.tls.ca_file", raw.ca_file.as_deref()),
             certificate_file: self.file("kafka.tls.certificate_file", raw.certificate_file.as_deref()),
             key_file: self.file("kafka.tls.key_file", raw.key_file.as_deref()),
@@ -96,18 +100,84 @@ impl Check<'_> {
                 .as_ref()
                 .map(|secret| self.secret("kafka.tls.key_password", secret)),
             verify_hostname: raw.verify_hostname,
-        }
+        };
+        self.found.extend(pem::judge(&tls));
+        tls
     }
 
     fn sasl(&mut self, raw: &raw::Sasl) -> to::Sasl {
-        to::Sasl {
-            mechanism: match raw.mechanism {
-                raw::SaslMechanism::Plain => to::SaslMechanism::Plain,
-                raw::SaslMechanism::ScramSha256 => to::SaslMechanism::ScramSha256,
-                raw::SaslMechanism::ScramSha512 => to::SaslMechanism::ScramSha512,
-            },
-            username: raw.username.clone(),
-            password: self.secret("kafka.sasl.password", &raw.password),
+        let mechanism = match raw.mechanism {
+            raw::SaslMechanism::Plain => to::PasswordMechanism::Plain,
+            raw::SaslMechanism::ScramSha256 => to::PasswordMechanism::ScramSha256,
+            raw::SaslMechanism::ScramSha512 => to::PasswordMechanism::ScramSha512,
+            raw::SaslMechanism::OAuthBearer => return self.token(raw),
+        };
+        let lacks = [
+            ("kafka.sasl.username", raw.username.is_none()),
+            ("kafka.sasl.password", raw.password.is_none()),
+        ];
+        for (at, _) in lacks.iter().filter(|(_, is_missing)| *is_missing) {
+            self.found.push(Problem::error(*at, "is missing: this mechanism needs it"));
+        }
+        if raw.oauth.is_some() {
+            let problem = Problem::error("kafka.sasl.oauth", "is for `mechanism: OAUTHBEARER`");
+            self.found.push(problem.hint("remove it, or write that mechanism"));
+        }
+        let password = raw.password.as_ref().map(|secret| self.secret("kafka.sasl.password", secret));
+        to::Sasl::Password {
+            mechanism,
+            username: raw.username.clone().unwrap_or_default(),
+            password: password.unwrap_or_else(|| Secret::new("")),
+        }
+    }
+
+    fn token(&mut self, raw: &raw::Sasl) -> to::Sasl {
+        for (at, is_there) in
+            [("kafka.sasl.username", raw.username.is_some()), ("kafka.sasl.password", raw.password.is_some())]
+        {
+            if is_there {
+                let problem = Problem::error(at, "is not for `mechanism: OAUTHBEARER`");
+                self.found.push(problem.hint("write `kafka.sasl.oauth`"));
+            }
+        }
+        let Some(oauth) = &raw.oauth else {
+            let problem = Problem::error("kafka.sasl.oauth", "is missing: `OAUTHBEARER` needs it");
+            self.found.push(problem.hint("`{token_url: …, client_id: …, client_secret: {env: NAME}}`"));
+            return to::Sasl::OAuth(to::OAuth {
+                token_url: String::new(),
+                client_id: String::new(),
+                client_secret: Secret::new(""),
+                scope: None,
+                ca_file: None,
+            });
+        };
+        self.token_url(&oauth.token_url);
+        to::Sasl::OAuth(to::OAuth {
+            token_url: oauth.token_url.clone(),
+            client_id: oauth.client_id.clone(),
+            client_secret: self.secret("kafka.sasl.oauth.client_secret", &oauth.client_secret),
+            scope: oauth.scope.clone(),
+            ca_file: self.file("kafka.sasl.oauth.ca_file", oauth.ca_file.as_deref()),
+        })
+    }
+
+    /// It is shown in messages, so nothing secret may stand in it.
+    fn token_url(&mut self, url: &str) {
+        let at = "kafka.sasl.oauth.token_url";
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let is_plain = |rest: &str| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) && !rest.contains(['@', '?', '#'])
+        };
+        if !rest.is_some_and(is_plain) {
+            let problem = Problem::error(at, "is not the address of a token endpoint");
+            self.found.push(
+                problem.hint(
+                    "such as `https://login.example.com/oauth2/token`, without user, query or fragment",
+                ),
+            );
+        } else if url.starts_with("http://") {
+            let problem = Problem::warning(at, "the client's secret goes over the network as it is");
+            self.found.push(problem.hint("write `https://…`"));
         }
     }
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::level::for_every_level;
-use super::math::{Quantiser, exp2_of_negative, larger, max_lanes, mul_add, sum_lanes};
+use super::math::{Quantiser, SUM_LANES, exp2_of_negative, larger, max_lanes, mul_add, sum_lanes};
 use super::tile::{tile, transpose4};
 
 /// Query rows at once.
@@ -335,11 +335,14 @@ fn softmax<const N: usize, const FMA: bool>(scores: &mut [f32], tokens: usize, s
         }
     }
     let shift = -max_lanes(highest) * scale;
-    let mut sums = [0.0; N];
-    for chunk in scores.chunks_exact_mut(N) {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *x = exp2_of_negative::<FMA>(mul_add::<FMA>(*x, scale, shift));
-            *sum += *x;
+    // `N` divides the number of lanes.
+    let mut sums = [0.0; SUM_LANES];
+    for chunks in scores.chunks_mut(SUM_LANES) {
+        for (chunk, sums) in chunks.chunks_exact_mut(N).zip(sums.chunks_exact_mut(N)) {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *x = exp2_of_negative::<FMA>(mul_add::<FMA>(*x, scale, shift));
+                *sum += *x;
+            }
         }
     }
     sum_lanes(sums)

@@ -89,6 +89,11 @@ pub(super) fn coarse_gelu<const FMA: bool>(x: f32) -> f32 {
     (0.5 * x + 0.5 * magnitude) - polynomial::<9, FMA>(u, &COARSE_GELU)
 }
 
+/// Lanes of every sum over a row, at all levels alike: as many floats as two of the widest registers hold. In
+/// what order numbers are added does not depend on the processor then, and neither does what comes out, to the
+/// bit, wherever multiplications are fused (AVX2, AVX-512, NEON).
+pub(super) const SUM_LANES: usize = 32;
+
 /// The sum of all lanes, in pairs: in an order that depends on `N` only.
 #[inline(always)]
 pub(super) fn sum_lanes<const N: usize>(lanes: [f32; N]) -> f32 {

@@ -2,7 +2,7 @@
 //! what lies between two grouped products.
 
 use super::level::for_every_level;
-use super::math::{Quantiser, mul_add, sum_lanes};
+use super::math::{Quantiser, SUM_LANES, mul_add, sum_lanes};
 
 /// One summand `[rows, columns]`, in parts that stand side by side and are equally wide.
 pub type Term<'a> = Vec<&'a [f32]>;
@@ -46,7 +46,7 @@ fn float<const N: usize, const FMA: bool>(norm: Norm<'_>, terms: &[Term<'_>], sl
     let mut row = vec![0.0; columns];
     for index in 0..slices.first().map_or(0, |s| s.len() / width) {
         gather(norm, terms, index, &mut row);
-        normalise::<N, FMA>(norm, &mut row);
+        normalise::<FMA>(norm, &mut row);
         for (slice, part) in slices.iter_mut().zip(row.chunks_exact(width)) {
             slice[index * width..][..width].copy_from_slice(part);
         }
@@ -68,7 +68,7 @@ fn byte<const N: usize, const FMA: bool>(
     let width = columns / slices.len().max(1);
     for (index, row) in out.chunks_exact_mut(columns).enumerate() {
         gather(norm, terms, index, row);
-        normalise::<N, FMA>(norm, row);
+        normalise::<FMA>(norm, row);
         for ((slice, part), quantiser) in slices.iter_mut().zip(row.chunks_exact(width)).zip(quantisers) {
             for (out, x) in slice[index * width..][..width].iter_mut().zip(part) {
                 *out = quantiser.quantise::<FMA>(*x);
@@ -100,10 +100,10 @@ fn gather(norm: Norm<'_>, terms: &[Term<'_>], index: usize, row: &mut [f32]) {
 
 /// In place. Two passes: the variance is of the centred row, so that a large mean costs no digits.
 #[inline(always)]
-fn normalise<const N: usize, const FMA: bool>(norm: Norm<'_>, row: &mut [f32]) {
+fn normalise<const FMA: bool>(norm: Norm<'_>, row: &mut [f32]) {
     let count = row.len() as f32;
-    let mean = sum_of::<N, FMA, false>(row, 0.0) / count;
-    let variance = sum_of::<N, FMA, true>(row, mean) / count;
+    let mean = sum_of::<FMA, false>(row, 0.0) / count;
+    let variance = sum_of::<FMA, true>(row, mean) / count;
     let inverse = 1.0 / (variance + norm.epsilon).sqrt();
     for ((x, gamma), beta) in row.iter_mut().zip(norm.gamma).zip(norm.beta) {
         *x = mul_add::<FMA>((*x - mean) * inverse, *gamma, *beta);
@@ -112,9 +112,9 @@ fn normalise<const N: usize, const FMA: bool>(norm: Norm<'_>, row: &mut [f32]) {
 
 /// The sum of `x`, or of `(x − mean)²`.
 #[inline(always)]
-fn sum_of<const N: usize, const FMA: bool, const SQUARES: bool>(row: &[f32], mean: f32) -> f32 {
-    let mut lanes = [0.0; N];
-    let mut chunks = row.chunks_exact(N);
+fn sum_of<const FMA: bool, const SQUARES: bool>(row: &[f32], mean: f32) -> f32 {
+    let mut lanes = [0.0; SUM_LANES];
+    let mut chunks = row.chunks_exact(SUM_LANES);
     for chunk in &mut chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane = add::<FMA, SQUARES>(*lane, *x, mean);

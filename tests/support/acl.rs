@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::proxy::read_frame;
+use super::proxy::read_frame;
 
 /// The name that the worker gives, and the tests' own clients do not.
 pub const USER: &str = "worker";
@@ -28,10 +28,24 @@ pub enum Resource<'a> {
     TransactionalId(&'a str),
 }
 
+/// What may be done: the protocol's numbers.
+#[derive(Clone, Copy)]
+pub enum Operation {
+    All = 2,
+    Read = 3,
+    Write = 4,
+    Describe = 8,
+}
+
 /// The worker may do everything with this.
 pub fn grant(broker: &str, resource: Resource<'_>) {
+    grant_to(broker, USER, resource, Operation::All);
+}
+
+/// This user may do this with that.
+pub fn grant_to(broker: &str, user: &str, resource: Resource<'_>, operation: Operation) {
     let mut request = 1_i32.to_be_bytes().to_vec();
-    request.extend(entry(resource));
+    request.extend(entry(user, resource, operation));
     let answer = ask(broker, 30, &request);
     // Throttle time, how many results, the first one's error.
     assert_eq!(answer[8..10], [0, 0], "CreateAcls: {answer:?}");
@@ -40,22 +54,22 @@ pub fn grant(broker: &str, resource: Resource<'_>) {
 /// Not any more.
 pub fn revoke(broker: &str, resource: Resource<'_>) {
     let mut request = 1_i32.to_be_bytes().to_vec();
-    request.extend(entry(resource));
+    request.extend(entry(USER, resource, Operation::All));
     let answer = ask(broker, 31, &request);
     assert_eq!(answer[8..10], [0, 0], "DeleteAcls: {answer:?}");
 }
 
-/// Everything is allowed to the user from anywhere. As a binding and as a filter it is written alike.
-fn entry(resource: Resource<'_>) -> Vec<u8> {
+/// It is allowed to the user from anywhere. As a binding and as a filter it is written alike.
+fn entry(user: &str, resource: Resource<'_>, operation: Operation) -> Vec<u8> {
     let (kind, name) = match resource {
         Resource::Topic(name) => (2, name),
         Resource::Group(name) => (3, name),
         Resource::TransactionalId(name) => (5, name),
     };
     let text = |text: &str| [&(text.len() as i16).to_be_bytes(), text.as_bytes()].concat();
-    let (literal, all, allow) = (3, 2, 3);
-    [vec![kind], text(name), vec![literal], text(&format!("User:{USER}")), text("*"), vec![all, allow]]
-        .concat()
+    let (literal, operation, allow) = (3, operation as u8, 3);
+    let user = text(&format!("User:{user}"));
+    [vec![kind], text(name), vec![literal], user, text("*"), vec![operation, allow]].concat()
 }
 
 /// Sends one request, and gives the answer after its correlation id.

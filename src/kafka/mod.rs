@@ -38,7 +38,6 @@
 //! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
 //! | `onlooker` | a consumer for looking at topics beside the workers |
-//! | `ears` | why librdkafka does not get on |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
 //! | `error` | what can stop a run |

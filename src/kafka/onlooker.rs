@@ -22,7 +22,7 @@ pub(crate) struct Onlooker(Option<BaseConsumer<Ears>>);
 
 impl Onlooker {
     pub(crate) fn open(config: &ClientConfig, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
-        ears::consumer(config, tokens).map(|consumer| Self(Some(consumer)))
+        Ok(Self(Some(ears::consumer(config, tokens)?)))
     }
 }
 

@@ -7,6 +7,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::WriteError;
 use crate::fate::Fate;
+use crate::kafka::EntryError;
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::stdio::ReadError;
@@ -126,6 +127,9 @@ pub enum TopicError {
         /// librdkafka's last word.
         reason: String,
     },
+    /// A broker does not let us in.
+    #[error(transparent)]
+    Entry(Box<EntryError>),
     /// None that `input.topics` names.
     #[error("there is no topic that this user may see of those in `input.topics` ({0})")]
     NoTopic(String),

@@ -87,7 +87,7 @@ pub struct Report {
     /// As the pipeline is now.
     pub now: Candidate,
     /// Those that took turns, the fastest first, then those that were looked at once. The one of now is among
-    /// the former.
+    /// the former, unless it was too slow to be measured.
     pub measured: Vec<Measured>,
     /// How many took turns.
     pub finalists: usize,

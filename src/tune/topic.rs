@@ -16,10 +16,12 @@ use super::texts::{MOST_BYTES, MOST_RECORDS, Sample};
 use crate::config::Subscription;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
+use crate::kafka::entry::{Entry, NotIn};
 use crate::kafka::onlooker::{Onlooker, POLL};
 use crate::kafka::tokens::Tokens;
 use crate::kafka::{client, consumer_fate, source};
 use crate::record::{NextOffset, Offset, Record};
+use crate::shutdown::Shutdown;
 
 /// How long the brokers may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,15 +33,15 @@ const FURTHER: usize = 32;
 
 /// The last records of every partition that the pipeline reads, as many of each.
 pub(super) fn newest(kafka: &Kafka, entries: &[String]) -> Result<Sample, TopicError> {
-    let config = client::reader_config(kafka);
-    let tokens = Tokens::of(kafka);
-    let topics = topics(&config, kafka, &tokens, entries)?;
+    let (config, tokens) = (client::reader_config(kafka), Tokens::of(kafka));
+    let topics = topics(kafka, tokens.clone(), entries)?;
     let partitions: usize = topics.values().sum();
     let share = (MOST_RECORDS / partitions.max(1)).max(1);
     let mut records = Vec::new();
     for (topic, partitions) in &topics {
         let bytes = MOST_BYTES / topics.len();
-        let read = Reading { config: &config, tokens: &tokens, topic, partitions: *partitions, share, bytes };
+        let read =
+            Reading { config: &config, tokens: tokens.clone(), topic, partitions: *partitions, share, bytes };
         let mut found = read.last(1)?;
         if found.len() < share * partitions / 4 {
             found = read.last(FURTHER)?;
@@ -52,18 +54,18 @@ pub(super) fn newest(kafka: &Kafka, entries: &[String]) -> Result<Sample, TopicE
 
 /// Those that `entries` name and that there are, with their numbers of partitions.
 fn topics(
-    config: &ClientConfig,
     kafka: &Kafka,
-    tokens: &Option<Arc<Tokens>>,
+    tokens: Option<Arc<Tokens>>,
     entries: &[String],
 ) -> Result<BTreeMap<String, usize>, TopicError> {
-    let onlooker = Onlooker::open(config, tokens.clone()).map_err(TopicError::Client)?;
-    let all = onlooker.fetch_metadata(None, PATIENCE).map_err(|_| {
-        // Serves the callback that brings the reason.
-        let _ = onlooker.poll(POLL);
-        let reason = onlooker.context().reason();
-        TopicError::NoBroker { servers: kafka.bootstrap_servers.clone(), reason }
+    // By who can tell why not.
+    let entry = Entry::open(kafka, tokens).map_err(TopicError::Client)?;
+    let all = entry.knock(None, PATIENCE, &Shutdown::new()).map_err(|not_in| match not_in {
+        NotIn::Refused(why) => TopicError::Entry(why),
+        NotIn::Silent(_, reason) => TopicError::NoBroker { servers: kafka.bootstrap_servers.clone(), reason },
     })?;
+    let no_topic = || TopicError::NoTopic(entries.join(", "));
+    let all = all.ok_or_else(no_topic)?;
     // The configuration has seen to it that they can be parsed.
     let wanted: Vec<Subscription<'_>> = entries.iter().filter_map(|e| Subscription::parse(e).ok()).collect();
     let topics: BTreeMap<String, usize> = all
@@ -72,13 +74,13 @@ fn topics(
         .filter(|topic| topic.error().is_none() && wanted.iter().any(|w| w.reads(topic.name())))
         .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
         .collect();
-    if topics.is_empty() { Err(TopicError::NoTopic(entries.join(", "))) } else { Ok(topics) }
+    if topics.is_empty() { Err(no_topic()) } else { Ok(topics) }
 }
 
 /// Of one topic: a partition's end is told without its topic's name, so topics are read one by one.
 struct Reading<'a> {
     config: &'a ClientConfig,
-    tokens: &'a Option<Arc<Tokens>>,
+    tokens: Option<Arc<Tokens>>,
     topic: &'a str,
     partitions: usize,
     /// Records of each partition.

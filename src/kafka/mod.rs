@@ -5,6 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `run` | a run, from its first connection to its end |
 //! | `client` | settings to librdkafka's |
 //! | `entry` | the first question: are we let in, and may we do what the pipeline asks for? |
 //! | `entry_error` | why not |
@@ -70,6 +71,7 @@ mod rebalance;
 mod renewal;
 mod retained;
 mod rights;
+mod run;
 pub(crate) mod source;
 mod standby;
 mod start;
@@ -86,4 +88,5 @@ pub use access::{Denied, Missing, Operation, Resource};
 pub use entry_error::EntryError;
 pub use error::RunError;
 pub(crate) use error::consumer_fate;
-pub use worker::{Summary, run};
+pub use run::run;
+pub use worker::Summary;

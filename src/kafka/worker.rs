@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
@@ -20,17 +19,14 @@ use super::handover::Handover;
 use super::publish::Publisher;
 use super::standby::Standby;
 use super::surge::Surge;
-use super::tokens::Tokens;
-use super::{client, entry, source, start};
+use super::{source, start};
 use crate::config::Settings;
-use crate::config::settings::Delivery;
 use crate::fate::Fate;
-use crate::model::Loaded;
 use crate::pipeline::Stages;
 use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans, Telemetry};
+use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans};
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
@@ -39,8 +35,6 @@ pub(super) const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(50);
 /// After the cluster did not answer, or refused a commit for now.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
-const MIN_PREFETCH_KIB: usize = 1024;
-const MAX_PREFETCH_KIB: usize = 16 * 1024;
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A partition whose oldest record is older than this is reported.
 const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -66,8 +60,8 @@ pub(super) struct Worker {
     pub(super) assignment: Assignment,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
-    spans: Spans,
-    pulse: Pulse,
+    pub(super) spans: Spans,
+    pub(super) pulse: Pulse,
     pub(super) standby: Standby,
     /// The member of the group to whom our partitions were assigned.
     pub(super) member: Option<String>,
@@ -79,7 +73,7 @@ pub(super) struct Worker {
     pub(super) draining: bool,
     pub(super) stages: Stages,
     /// Records submitted to the stages and not come back, of lost partitions too.
-    inside: usize,
+    pub(super) inside: usize,
     /// `None`: at least once.
     pub(super) transactions: Option<Transactions>,
     /// At least once only.
@@ -88,113 +82,15 @@ pub(super) struct Worker {
     /// After a failure: not before then.
     pub(super) ask_again_at: Instant,
     pub(super) commit_again_at: Instant,
-    commit_interval: Duration,
+    pub(super) commit_interval: Duration,
     pub(super) last_commit: Instant,
     pub(super) commit_under_way: bool,
-    last_observed: Instant,
+    pub(super) last_observed: Instant,
     pub(super) summary: Summary,
 }
 
-/// Runs a pipeline until `shutdown` is requested or something stops it. Blocks; give it a thread
-/// of its own. Must be called inside a tokio runtime (the batcher is a task of it).
-pub fn run(
-    settings: Settings,
-    loaded: Loaded,
-    telemetry: Telemetry,
-    shutdown: &Shutdown,
-) -> Result<Summary, RunError> {
-    let kafka = settings.kafka.clone().ok_or(RunError::Missing("kafka"))?;
-    let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
-    let ours = settings.clone();
-    let tokens = Tokens::of(&kafka);
-    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
-        return Ok(Summary::default());
-    }
-    let ended = work(settings, (id, tokens.clone()), loaded, telemetry, shutdown);
-    ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
-}
-
-fn work(
-    settings: Settings,
-    (id, tokens): (Option<String>, Option<Arc<Tokens>>),
-    loaded: Loaded,
-    telemetry: Telemetry,
-    shutdown: &Shutdown,
-) -> Result<Summary, RunError> {
-    let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
-    let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
-    let surge = dead.surge;
-    let servers = &kafka.bootstrap_servers;
-    let config = client::producer_config(kafka, id.as_deref());
-    let Some(publisher) =
-        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown)?
-    else {
-        return Ok(Summary::default());
-    };
-    let transactions = match id {
-        Some(id) => {
-            Worker::init_transactions(&publisher, servers, shutdown)?;
-            if shutdown.is_requested() {
-                return Ok(Summary::default());
-            }
-            tracing::info!(transactional_id = id, "exactly once");
-            Some(Transactions::new(id, kafka, &settings.limits))
-        }
-        None => None,
-    };
-    let mut config = client::consumer_config(kafka);
-    // Prefetching more than may be in flight is fetching it again: a pause throws it away.
-    if !kafka.librdkafka.contains_key("queued.max.messages.kbytes") {
-        let kib =
-            (settings.limits.max_in_flight_bytes.get() / 1024).clamp(MIN_PREFETCH_KIB, MAX_PREFETCH_KIB);
-        config.set("queued.max.messages.kbytes", kib.to_string());
-    }
-    if config.get("statistics.interval.ms").is_none() {
-        config.set("statistics.interval.ms", "5000");
-    }
-    let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
-        .map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &telemetry)?;
-    let Telemetry { metrics, health, spans } = telemetry;
-    let pulse = health.pulse("kafka");
-    let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(RunError::Client)?;
-    let mut worker = Worker {
-        assignment: Assignment::new(&settings.limits),
-        commit_interval: kafka.commit_interval,
-        settings,
-        consumer,
-        publisher,
-        metrics,
-        health,
-        spans,
-        pulse,
-        standby: Standby::default(),
-        member: None,
-        handover: Handover::default(),
-        gap_reported: false,
-        draining: false,
-        stages,
-        inside: 0,
-        transactions,
-        waiting: Waiting::new(),
-        surge: surge.map(Surge::new),
-        ask_again_at: Instant::now(),
-        commit_again_at: Instant::now(),
-        last_commit: Instant::now(),
-        commit_under_way: false,
-        last_observed: Instant::now(),
-        summary: Summary::default(),
-    };
-    let ended = worker.serve(shutdown);
-    worker.health.left();
-    let ended = ended.and_then(|()| worker.drain()).or_else(|error| worker.salvage(error));
-    let summary = worker.leave();
-    ended.map(|()| summary)
-}
-
 impl Worker {
-    fn serve(&mut self, shutdown: &Shutdown) -> Result<(), RunError> {
+    pub(super) fn serve(&mut self, shutdown: &Shutdown) -> Result<(), RunError> {
         while !shutdown.is_requested() {
             self.turn()?;
             self.read()?;

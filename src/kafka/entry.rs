@@ -88,7 +88,7 @@ impl<'a> Entry<'a> {
                 }
             }
             if started.elapsed() >= LOOK_AFTER.min(patience) && !std::mem::replace(&mut looked, true) {
-                self.look()?;
+                self.look(stop)?;
             }
             if is_late {
                 return Err(NotIn::Silent(error, self.consumer.context().reason()));
@@ -98,9 +98,13 @@ impl<'a> Entry<'a> {
     }
 
     /// No answer for a while: is somebody there who speaks otherwise?
-    fn look(&self) -> Result<(), NotIn> {
-        let (kafka, servers) = (self.kafka, self.kafka.bootstrap_servers.split(','));
+    fn look(&self, stop: &Shutdown) -> Result<(), NotIn> {
+        let (kafka, servers) = (self.kafka, self.kafka.bootstrap_servers.split(',').map(str::trim));
         for server in servers {
+            // Each silent one takes its seconds.
+            if stop.is_requested() {
+                return Ok(());
+            }
             let Some(port) = port::speaks(server) else { continue };
             let server = server.to_owned();
             let refused = match (&kafka.tls, port.tls, &kafka.sasl, port.sasl) {

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::config::settings;
 use crate::model::{self, Infer, InferError, Loaded, ModelError, Output, Package, Receipt, Stopper};
 use crate::pipeline::{PipelineError, Stages};
-use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Ticket, Trace, Tracked};
+use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Stamps, Ticket, Trace, Tracked};
 use crate::telemetry::Telemetry;
 use crate::text::Tokens;
 
@@ -77,14 +77,21 @@ pub(super) struct Latency {
     pub(super) p99: Duration,
 }
 
+/// A record that is in flight.
+struct Open {
+    /// When it was to be sent: it may have found no room.
+    due: Instant,
+    bytes: usize,
+}
+
 /// One run of the stages. Must be made inside a tokio runtime.
 struct Run<'a> {
     stages: Stages,
     texts: &'a [Record],
     /// Most records and bytes in flight, as the pipeline has it.
     most: (usize, usize),
-    /// Those in flight: when each was sent, and its bytes.
-    open: HashMap<u64, (Instant, usize)>,
+    /// Those in flight.
+    open: HashMap<u64, Open>,
     bytes: usize,
     sent: u64,
 }
@@ -105,27 +112,28 @@ impl<'a> Run<'a> {
     }
 
     /// The next text, round and round.
-    fn send(&mut self) -> Result<(), PipelineError> {
+    fn send(&mut self, due: Instant) -> Result<(), PipelineError> {
         let next = usize::try_from(self.sent).unwrap_or(0) % self.texts.len().max(1);
         let Some(record) = self.texts.get(next).cloned() else { return Ok(()) };
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(self.sent) };
-        self.open.insert(self.sent, (Instant::now(), record.size()));
+        self.open.insert(self.sent, Open { due, bytes: record.size() });
         self.bytes += record.size();
         self.sent += 1;
         self.stages.submit(Tracked::new(ticket, Trace::NONE, record))
     }
 
-    /// What comes back within so long, if anything does.
-    fn receive(&mut self, wait: Duration) -> Result<Option<Tracked<Outcome>>, PipelineError> {
+    /// What comes back within so long, if anything does, and when it was to be sent.
+    fn receive(&mut self, wait: Duration) -> Result<Option<(Tracked<Outcome>, Instant)>, PipelineError> {
         if let Some(fault) = self.stages.take_fault() {
             return Err(fault);
         }
         match self.stages.outcomes.recv_timeout(wait.min(LOOK)) {
             Ok(outcome) => {
-                if let Some((_, bytes)) = self.open.remove(&outcome.ticket.admission.0) {
-                    self.bytes -= bytes;
-                }
-                Ok(Some(outcome))
+                let Some(Open { due, bytes }) = self.open.remove(&outcome.ticket.admission.0) else {
+                    return Ok(None); // Each comes back once.
+                };
+                self.bytes -= bytes;
+                Ok(Some((outcome, due)))
             }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
@@ -148,9 +156,9 @@ pub(super) fn saturate(
     let longest = (slice * PATIENCE).max(LEAST_PATIENCE);
     while began.elapsed() < slice || (batches < sessions * 3 && began.elapsed() < longest) {
         while run.has_room() {
-            run.send()?;
+            run.send(Instant::now())?;
         }
-        let Some(outcome) = run.receive(LOOK)? else { continue };
+        let Some((outcome, _)) = run.receive(LOOK)? else { continue };
         if let (Outcome::Enriched { emit, .. }, Some(at)) = (&outcome.item, outcome.stamps.inferred) {
             done.push(Done { at, tokens: emit.tokens.used });
             batches += usize::from(last.replace(at) != Some(at));
@@ -178,19 +186,17 @@ pub(super) fn paced(
     let mut next = began + moments.gap();
     while began.elapsed() < slice || (latencies.len() < FEWEST && began.elapsed() < slice * PATIENCE) {
         while next <= Instant::now() && run.has_room() {
-            run.send()?;
+            run.send(next)?;
             next += moments.gap();
         }
         let wait = next.saturating_duration_since(Instant::now());
-        let Some(outcome) = run.receive(wait)? else { continue };
-        latencies.extend(latency(&outcome, from));
+        latencies.extend(run.receive(wait)?.and_then(|(outcome, due)| latency(outcome.stamps, due, from)));
     }
     let end = Instant::now();
     while !run.open.is_empty() && end.elapsed() < slice {
-        let Some(outcome) = run.receive(LOOK)? else { continue };
-        latencies.extend(latency(&outcome, from));
+        latencies.extend(run.receive(LOOK)?.and_then(|(outcome, due)| latency(outcome.stamps, due, from)));
     }
-    latencies.extend(run.open.values().filter(|(sent, _)| *sent >= from).map(|(sent, _)| sent.elapsed()));
+    latencies.extend(run.open.values().filter(|open| open.due >= from).map(|open| open.due.elapsed()));
     run.stages.join()?;
     if latencies.len() < FEWEST {
         return Ok(None);
@@ -200,11 +206,12 @@ pub(super) fn paced(
     Ok(at(50).zip(at(99)).map(|(p50, p99)| Latency { p50, p99 }))
 }
 
-/// From the end of tokenizing to the answer: the stages `queue` and `inference` of the worker's metrics.
-fn latency(outcome: &Tracked<Outcome>, from: Instant) -> Option<Duration> {
-    let stamps = outcome.stamps;
+/// From the end of tokenizing to the answer: the stages `queue` and `inference` of the worker's metrics. How
+/// long a record found no room counts, too: else a setting that cannot keep up would look as if it did.
+fn latency(stamps: Stamps, due: Instant, from: Instant) -> Option<Duration> {
     let (tokenized, inferred) = stamps.tokenized.zip(stamps.inferred)?;
-    (stamps.admitted >= from).then(|| inferred.duration_since(tokenized))
+    let held = stamps.admitted.saturating_duration_since(due);
+    (due >= from).then(|| held + inferred.duration_since(tokenized))
 }
 
 /// Moments that know nothing of each other (a Poisson process), the same ones in every run: records come in
@@ -235,6 +242,21 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_found_no_room_has_waited() {
+        let (from, ms) = (Instant::now(), Duration::from_millis);
+        let stamps = Stamps {
+            tokenized: Some(from + ms(510)),
+            batched: Some(from + ms(520)),
+            inferred: Some(from + ms(540)),
+            ..Stamps::admitted(from + ms(500))
+        };
+        assert_eq!(latency(stamps, from + ms(500), from), Some(ms(30)), "queue and inference");
+        assert_eq!(latency(stamps, from + ms(100), from), Some(ms(430)), "and 400 ms at the door");
+        assert_eq!(latency(stamps, from, from + ms(1)), None, "due while the line was empty yet");
+        assert_eq!(latency(Stamps { inferred: None, ..stamps }, from, from), None);
+    }
 
     #[test]
     fn moments_come_at_their_rate_and_in_bursts() {

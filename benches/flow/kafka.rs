@@ -1,5 +1,6 @@
 //! Kafka to Kafka: squeezeflow, the Python worker on the same texts and model, and the model alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ struct Round {
     saturated: Percentiles,
     calm: Percentiles,
     cpu: f64,
+    /// The same by thread; of the Python worker nothing.
+    threads: BTreeMap<String, f64>,
     memory: f64,
 }
 
@@ -61,6 +64,7 @@ pub fn bench() {
         "to the raw session",
         "peak RSS, MiB",
     ]);
+    let mut profiles = String::new();
     for model in [bundled(), base()] {
         let records =
             report::number("RECORDS", if model.name.starts_with("SqueezeBERT-base") { 2_000 } else { 8_000 });
@@ -108,6 +112,7 @@ pub fn bench() {
                 format!("{:.0}", of(rounds, |r| r.memory).median()),
             ]);
         }
+        profiles += &profile(model.name, &ours);
         table += &row(&[
             model.name.to_owned(),
             "raw session".to_owned(),
@@ -123,7 +128,21 @@ pub fn bench() {
     let how = format!(
         "{rounds} alternating rounds; median (lowest to highest), latencies as medians of the rounds' percentiles. Saturation: a quarter of the records, 2,000 at most, on their way at any time. Results seen by a `read_committed` reader. Python runs the stock export of the same weights."
     );
-    report::publish("kafka", &how, &table);
+    report::publish("kafka", &how, &(table + &profiles));
+}
+
+/// Where squeezeflow's processor time goes, thread by thread.
+fn profile(model: &str, rounds: &[Round]) -> String {
+    let names: BTreeSet<&String> = rounds.iter().flat_map(|round| round.threads.keys()).collect();
+    let of = |name: &String| {
+        let each = rounds.iter().map(|round| round.threads.get(name).copied().unwrap_or_default());
+        Rounds(each.collect()).median()
+    };
+    let mut all: Vec<(f64, &String)> = names.into_iter().map(|name| (of(name), name)).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let shown = all.iter().filter(|(used, _)| *used >= 0.0005);
+    let parts: Vec<String> = shown.map(|(used, name)| format!("{name} {used:.3}")).collect();
+    format!("\nCPU ms a record by thread, {model}: {}.\n", parts.join(", "))
 }
 
 /// The tokens that the worker makes of the texts, in the batches that it makes of them.
@@ -141,7 +160,8 @@ fn squeezeflow(cluster: &Cluster, name: &str, model: &Model, texts: &[&str], rec
     let pipeline = pipeline.set("model.sessions", "auto").set("cache.max_bytes", 0);
     let pipeline = pipeline.set("kafka.commit_interval", serde_json::Value::Null);
     let worker = pipeline.start_ready();
-    let round = measure(&scene, texts, records, || worker.cpu_seconds(), || worker.peak_memory());
+    let cpu = || (worker.cpu_seconds(), worker.cpu_by_thread());
+    let round = measure(&scene, texts, records, cpu, || worker.peak_memory());
     Worker::terminate(worker);
     round
 }
@@ -167,7 +187,7 @@ fn by_python(
         .arg("negative,positive");
     let mut worker = Process::start(command);
     let pid = worker.pid();
-    let round = measure(&scene, texts, records, || cpu_seconds(pid), || peak_memory(pid));
+    let round = measure(&scene, texts, records, || (cpu_seconds(pid), BTreeMap::new()), || peak_memory(pid));
     worker.signal(libc::SIGTERM);
     worker.wait("the Python worker", PATIENCE);
     round
@@ -177,7 +197,7 @@ fn measure(
     scene: &Scene,
     texts: &[&str],
     records: usize,
-    cpu: impl Fn() -> f64,
+    cpu: impl Fn() -> (f64, BTreeMap<String, f64>),
     memory: impl Fn() -> u64,
 ) -> Round {
     let message = |i: usize| Message {
@@ -222,21 +242,29 @@ fn measure(
         }
         count < all
     });
-    let ((began, cpu_before), (ended, cpu_after)) = (from.unwrap(), to.unwrap());
+    let ((began, (cpu_before, before)), (ended, (cpu_after, after))) = (from.unwrap(), to.unwrap());
     let counted = (records - skip) as f64;
     let rate = counted / (ended - began).as_secs_f64();
     let cpu = (cpu_after - cpu_before) * 1e3 / counted;
+    let share = |(name, used): (String, f64)| {
+        let used = used - before.get(&name).copied().unwrap_or_default();
+        (name, used * 1e3 / counted)
+    };
+    let threads = after.into_iter().map(share).collect();
     feeding.join().unwrap();
     let saturated = Percentiles::of(waited);
 
-    // At 70 % of that, for a third as many records.
-    let paced = records / 3;
+    // At 70 % of that, for a third as many records, and for three seconds at least.
+    let paced = (records / 3).max((0.7 * rate * 3.0) as usize);
     let pace = Duration::from_secs_f64(1.0 / (0.7 * rate));
+    // Begun when the reader has read what was there: it is to wait for results, and none for it.
+    let (caught_up, wait) = std::sync::mpsc::channel::<()>();
     let sending = {
         let (client, input) = (scene.client.clone(), scene.input());
         let values: Vec<Message> = (0..paced).map(message).collect();
         std::thread::spawn(move || {
             let mut sender = Sender::new(&client, &input, &[("linger.ms", "0")]);
+            wait.recv().unwrap();
             let begun = Instant::now();
             for (i, message) in values.into_iter().enumerate() {
                 std::thread::sleep((begun + pace * i as u32).saturating_duration_since(Instant::now()));
@@ -249,6 +277,9 @@ fn measure(
     follow(&scene.client, &[&scene.output()], PATIENCE, |record| {
         if left > 0 {
             left -= 1;
+            if left == 0 {
+                caught_up.send(()).unwrap();
+            }
             return true;
         }
         waited.push(now() - record.timestamp.unwrap() as f64);
@@ -260,6 +291,7 @@ fn measure(
         saturated,
         calm: Percentiles::of(waited),
         cpu,
+        threads,
         memory: memory() as f64 / f64::from(1 << 20),
     }
 }

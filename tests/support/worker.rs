@@ -1,6 +1,7 @@
 //! A pipeline file, and the real program running it: the tests know the worker by its files,
 //! signals, exit codes, log lines and HTTP answers only.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -214,11 +215,22 @@ impl Worker {
 
     /// Processor time that it has used so far.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-        // USER_HZ is 100 on every Linux.
-        ticks / 100.0
+        cpu_of_stat(&std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap())
+    }
+
+    /// The same by its threads' names, the numbers at their ends left out; of those that live.
+    pub fn cpu_by_thread(&self) -> BTreeMap<String, f64> {
+        let mut all = BTreeMap::new();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.process.pid())).unwrap() {
+            let task = task.unwrap().path();
+            let read = |file: &str| std::fs::read_to_string(task.join(file));
+            // It may have ended meanwhile.
+            if let (Ok(name), Ok(stat)) = (read("comm"), read("stat")) {
+                let name = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ');
+                *all.entry(name.to_owned()).or_default() += cpu_of_stat(&stat);
+            }
+        }
+        all
     }
 
     /// The most memory that it ever had resident, in bytes.
@@ -280,4 +292,11 @@ pub fn onnxruntime() -> PathBuf {
             library.expect("scripts/fetch-onnxruntime.sh leaves a library in .cache/onnxruntime")
         })
         .clone()
+}
+
+fn cpu_of_stat(stat: &str) -> f64 {
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    // USER_HZ is 100 on every Linux.
+    ticks / 100.0
 }

@@ -32,6 +32,8 @@ pub use tally::{Percentiles, Tally};
 pub use texts::{Expect, Kind, Sample, stream, texts};
 pub use watch::{End, Seen, Watch};
 
+/// The embedded broker does not tell topics' settings; that would be three warnings at each start.
+const LOG: &str = "warn,squeezeflow::kafka::topic_limits=error";
 /// Where the feed writes.
 pub const INPUT: &str = "demo.reviews";
 /// Where the worker writes what it tagged.
@@ -194,7 +196,7 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
         },
         admin: None,
         admin_token: None,
-        log: Log { format: LogFormat::Human, level: "warn".to_owned() },
+        log: Log { format: LogFormat::Human, level: LOG.to_owned() },
         otlp: None,
         stuck_after: Duration::from_secs(120),
     }

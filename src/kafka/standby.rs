@@ -50,14 +50,7 @@ impl Worker {
         let (producer, group) = (self.publisher.producer().clone(), kafka.group_id.clone());
         let topics = self.settings.input.topics.clone();
         let asking = std::thread::Builder::new().name("standby".to_owned()).spawn(move || {
-            let stands_by = match ask(&producer, &group, &topics) {
-                Ok(stands_by) => Some(stands_by),
-                Err(error) => {
-                    tracing::debug!(%error, "the brokers do not say how many members the group has");
-                    (!is_away(&error)).then_some(true)
-                }
-            };
-            let _ = tell.send(stands_by);
+            let _ = tell.send(told(ask(&producer, &group, &topics)));
         });
         match asking {
             Ok(_) => self.standby.asked = Some(answer),
@@ -79,7 +72,17 @@ fn ask(producer: &Arc<BaseProducer<ProducerEvents>>, group: &str, topics: &[Stri
     Ok(is_one_too_many(members, partitions))
 }
 
-/// Was there nobody to answer? That tells nothing.
+/// Is it a standby? `None`: nobody answered, which tells nothing.
+fn told(answer: KafkaResult<bool>) -> Option<bool> {
+    match answer {
+        Ok(stands_by) => Some(stands_by),
+        Err(error) => {
+            tracing::debug!(%error, "the brokers do not say how many members the group has");
+            (!is_away(&error)).then_some(true)
+        }
+    }
+}
+
 fn is_away(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as E;
     matches!(
@@ -109,5 +112,18 @@ mod tests {
         assert!(!is_one_too_many(3, 3) && !is_one_too_many(1, 12));
         assert!(is_one_too_many(1, 0), "the topic is not there yet");
         assert!(is_one_too_many(0, 3), "not told");
+    }
+
+    #[test]
+    fn who_gets_no_answer_knows_nothing_and_who_may_not_ask_is_a_standby() {
+        use RDKafkaErrorCode as E;
+        let answer = |code| told(Err(KafkaError::GroupListFetch(code)));
+        for away in [E::OperationTimedOut, E::BrokerTransportFailure, E::AllBrokersDown, E::Partial] {
+            assert_eq!(answer(away), None, "{away}");
+        }
+        for refused in [E::GroupAuthorizationFailed, E::UnsupportedVersion, E::UnsupportedFeature] {
+            assert_eq!(answer(refused), Some(true), "{refused}");
+        }
+        assert_eq!((told(Ok(false)), told(Ok(true))), (Some(false), Some(true)));
     }
 }

@@ -180,6 +180,15 @@ mod tests {
             offered("broker's supported mechanisms: PLAIN,SCRAM-SHA-256 (after 3ms)"),
             "PLAIN,SCRAM-SHA-256"
         );
+        for passing in [
+            "SASL PLAIN mechanism handshake failed: Local: Timed out: broker's supported mechanisms: (n/a)",
+            "SSL transport error: Broken pipe",
+            "Broker: Request not valid in current SASL state",
+            "Failed to acquire SASL OAUTHBEARER token: the issuer does not answer",
+        ] {
+            assert!(will_pass(passing), "{passing}");
+        }
+        assert!(!will_pass("SASL authentication error: Authentication failed: Invalid username or password"));
         assert_eq!(server("1/1 brokers are down"), None);
         assert_eq!(server("GroupCoordinator: broker:9093: Disconnected"), None);
     }

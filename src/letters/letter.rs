@@ -177,6 +177,18 @@ mod tests {
         )
     }
 
+    fn plain() -> Record {
+        Record {
+            topic: "reviews".into(),
+            partition: 0,
+            offset: Offset::new(5),
+            key: None,
+            value: None,
+            headers: vec![],
+            timestamp: Timestamp(None),
+        }
+    }
+
     /// As the worker writes it, and as it then lies in the topic.
     fn posted(record: &Record, letter: &DeadLetter) -> Record {
         let headers = [record.headers.clone(), dead_letter_headers(record, letter)].concat();
@@ -256,16 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn headers_that_only_look_like_our_trace_stay() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for [first, second] in [
+            [("traceparent", parent), (TRACE_ID, "another")],
+            [("by-the-way", parent), (TRACE_ID, "4bf92f3577b34da6a3ce929d0e0e4736")],
+            [("traceparent", "00"), (TRACE_ID, "")],
+        ] {
+            let headers = [first, second].map(|(name, value)| Header::new(name, value)).to_vec();
+            let record = Record { headers, ..plain() };
+            let posted = posted(&record, &letter(Reason::TextEmpty, Stage::Decode, "empty"));
+            assert_eq!(read(posted).original, record);
+        }
+    }
+
+    #[test]
     fn a_story_with_a_word_out_of_place_is_none() {
-        let record = Record {
-            topic: "reviews".into(),
-            partition: 0,
-            offset: Offset::new(5),
-            key: None,
-            value: None,
-            headers: vec![],
-            timestamp: Timestamp(None),
-        };
+        let record = plain();
         let whole = posted(&record, &letter(Reason::TextEmpty, Stage::Decode, ""));
         assert!(matches!(recognise(whole.clone()), Found::Letter(_)));
         let spoiled = |name: &str, value: Option<&[u8]>| {

@@ -10,8 +10,9 @@ use super::context::{Event, give_up, take};
 use super::error::RunError;
 use super::exactly_once::{Phase, Transactions};
 use super::handover::Named;
+use super::pace::WAIT_BUSY;
 use super::renewal::Renewal;
-use super::worker::{Summary, WAIT_BUSY, Worker, list};
+use super::worker::{Summary, Worker, list};
 
 /// Of the drain deadline, the part that is left for delivery reports and the commit.
 const CONFIRM_SHARE: u32 = 5;

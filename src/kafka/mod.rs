@@ -38,6 +38,7 @@
 //! | `surge` | so many dead letters that something else is wrong |
 //! | `watchdog` | a partition that is behind and not read |
 //! | `topic_limits` | what the topics' own settings refuse and keep |
+//! | `pace` | how long a turn waits for records |
 //! | `onlooker` | a consumer for looking at topics beside the workers |
 //! | `source`, `headers` | records in and out, byte for byte |
 //! | `embedded` | a broker in this process, for the demo and for tests |
@@ -65,6 +66,7 @@ mod member;
 mod model_tests;
 mod offsets;
 pub(crate) mod onlooker;
+mod pace;
 mod port;
 mod publish;
 mod rebalance;

@@ -12,6 +12,7 @@ use super::context::ConsumerEvents;
 use super::error::RunError;
 use super::exactly_once::Transactions;
 use super::handover::Handover;
+use super::pace::Pace;
 use super::publish::Publisher;
 use super::standby::Standby;
 use super::surge::Surge;
@@ -116,6 +117,7 @@ fn work(
         commit_again_at: Instant::now(),
         last_commit: Instant::now(),
         commit_under_way: false,
+        pace: Pace::default(),
         last_observed: Instant::now(),
         summary: Summary::default(),
     };

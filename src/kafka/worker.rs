@@ -14,8 +14,9 @@ use super::assignment::{Assignment, Ready};
 use super::at_least_once::Waiting;
 use super::context::{ConsumerEvents, Event, InFlight};
 use super::error::{RunError, consumer_fate};
-use super::exactly_once::Transactions;
+use super::exactly_once::{Phase, Transactions};
 use super::handover::Handover;
+use super::pace::{Pace, Work};
 use super::publish::Publisher;
 use super::standby::Standby;
 use super::surge::Surge;
@@ -30,9 +31,6 @@ use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
-/// How long a turn waits for records: short while results may come back, longer while idle.
-pub(super) const WAIT_BUSY: Duration = Duration::from_millis(1);
-const WAIT_IDLE: Duration = Duration::from_millis(50);
 /// After the cluster did not answer, or refused a commit for now.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -86,6 +84,7 @@ pub(super) struct Worker {
     pub(super) last_commit: Instant,
     pub(super) commit_under_way: bool,
     pub(super) last_observed: Instant,
+    pub(super) pace: Pace,
     pub(super) summary: Summary,
 }
 
@@ -155,6 +154,7 @@ impl Worker {
     /// Outcomes into their lines, and what is in order on to the producer.
     fn settle(&mut self) -> Result<(), RunError> {
         while let Ok(Tracked { ticket, trace, stamps, item: outcome }) = self.stages.outcomes.try_recv() {
+            self.pace.moves();
             let ready = Ready { outcome, trace, stamps, settled: Instant::now() };
             match self.assignment.settle(ticket, ready) {
                 Ok(()) => self.inside = self.inside.saturating_sub(1),
@@ -236,12 +236,20 @@ impl Worker {
         }
     }
 
+    fn work(&self) -> Work {
+        let ends = |t: &Transactions| !matches!(t.phase, Phase::Idle | Phase::Open);
+        if self.handover.is_pending() || self.transactions.as_ref().is_some_and(ends) {
+            Work::Urgent
+        } else if self.assignment.in_flight().0 == 0 {
+            Work::None
+        } else {
+            Work::Inside
+        }
+    }
+
     /// Reads what is there, and admits it.
     fn read(&mut self) -> Result<(), RunError> {
-        let mut wait = match self.assignment.in_flight().0 {
-            0 if !self.handover.is_pending() => WAIT_IDLE,
-            _ => WAIT_BUSY,
-        };
+        let mut wait = self.pace.wait(self.work());
         for _ in 0..READ_AT_ONCE {
             let heard = self.consumer.context().heard();
             let (record, ticket) = match self.consumer.poll(wait) {
@@ -273,6 +281,7 @@ impl Worker {
                     (record, ticket)
                 }
             };
+            self.pace.moves();
             self.summary.read += 1;
             self.metrics.admitted(&record);
             let trace = self.spans.admitted(&record.headers);

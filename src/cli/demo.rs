@@ -11,7 +11,7 @@ use crate::admin;
 use crate::config::Settings;
 use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
-use crate::model;
+use crate::results;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics, Telemetry, logs};
 use tokio::runtime::Runtime;
@@ -54,11 +54,10 @@ pub fn run(args: &Args) -> Result<(), DemoError> {
     let view = View::new(args.plain, args.records.get());
     let package = find_model(args.model.as_deref(), &places())?;
     play(args, package, view, |settings, metrics, health, shutdown| {
-        let loaded = model::load(&settings.model)?;
-        let said = loaded.receipt.clone();
-        health.model_warm(&said.model, &said.digest, &said.precision, said.provider);
+        let results = results::load(&settings)?;
+        results.announce(&health);
         let telemetry = Telemetry { metrics, health, ..Telemetry::default() };
-        Ok(kafka::run(settings, loaded, telemetry, shutdown)?)
+        Ok(kafka::run(settings, results, telemetry, shutdown)?)
     })
 }
 
@@ -85,7 +84,7 @@ where
         false => None,
     };
 
-    view.starting(&bootstrap, &settings.model.path)?;
+    view.starting(&bootstrap, &settings.results.first.model.path)?;
     let mut worker = Worker::start(&runtime, shutdown.clone(), {
         let (metrics, health, shutdown) = (metrics.clone(), health.clone(), shutdown.clone());
         move || work(settings, metrics, health, &shutdown)

@@ -56,6 +56,7 @@ impl Default for Output {
             source_headers: false,
             below: None,
             uncertain_label: "uncertain".into(),
+            route_by: None,
             route: BTreeMap::new(),
         }
     }

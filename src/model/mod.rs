@@ -6,7 +6,8 @@
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
-//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
+//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed; `outputs`: tensors to what is kept |
+//! | `heads` | what a head is, and what is kept of its answer |
 //! | `probe` | any graph with all its outputs, for comparing graphs |
 //! | `weights` | what all sessions of a packed graph share |
 //! | `tasks/` | what raw outputs mean |
@@ -14,10 +15,12 @@
 mod error;
 mod feed;
 mod hashing;
+mod heads;
 mod labels;
 mod load;
 mod manifest;
 mod onnx;
+mod outputs;
 mod package;
 mod probe;
 mod proto;
@@ -33,9 +36,10 @@ pub(crate) use hashing::{hash as hash_file, hash_bytes};
 
 pub use error::{InferError, ModelError, PackageError};
 pub use feed::Layout;
+pub use heads::{Head, Pooling, Reads};
 pub use labels::LabelsError;
 pub(crate) use labels::max_length;
-pub use load::{load, on_cpu};
+pub use load::{Opened, load, on_cpu, open};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};
@@ -45,10 +49,11 @@ pub use runtime::RuntimeError;
 
 use crate::text::Tokens;
 
-/// Raw answer of the head for one sequence: logits, `[labels]`.
+/// Raw answer for one sequence: what each task [`Reads`] of it, one after the other. A classifier's are
+/// logits, `[labels]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// One per label.
+    /// See [`Reads`].
     pub logits: Vec<f32>,
 }
 

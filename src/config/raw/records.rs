@@ -21,6 +21,9 @@ pub(in crate::config) struct Input {
     /// Where the text is in a JSON value: a JSON pointer such as `/text`, or several joined by a template such as `{/title}. {/body}` (`{{` and `}}` are braces). Default `/text`; not with `format: text`.
     #[schemars(length(min = 1), example = &"/text", example = &"{/title}. {/body}")]
     pub(in crate::config) text: Option<String>,
+    /// Where the second text is, for a model that reads pairs: a JSON pointer such as `/answer`. Not with `format: text`.
+    #[schemars(length(min = 1), example = &"/answer")]
+    pub(in crate::config) pair: Option<String>,
     /// Where a consumer group begins that has never committed: `earliest`, `latest`, or with the first record of a time.
     #[serde(default)]
     pub(in crate::config) start: Start,
@@ -173,6 +176,9 @@ pub(in crate::config) struct Output {
     /// The label of what is below.
     #[schemars(length(min = 1))]
     pub(in crate::config) uncertain_label: String,
+    /// Of several `results`: the one whose label `route` looks at. Absent: the first, by name, that has labels.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) route_by: Option<String>,
     /// Records with these labels go to other topics than `topic`: `{negative: reviews.urgent}`.
     pub(in crate::config) route: BTreeMap<String, String>,
 }

@@ -3,6 +3,7 @@
 
     python tools/tasks/questions.py      # after packages.py, with requirements-questions.txt; question-answering.jsonl
 """
+import os
 import warnings
 
 import torch
@@ -10,6 +11,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, logging, 
 
 import common
 
+# Options that make tokenizers panic are among those tried: no need to see where.
+os.environ["RUST_BACKTRACE"] = "0"
 # Asked of every text.
 ALWAYS = "Where does Maria work?"
 # By id of the text.
@@ -36,16 +39,17 @@ def options_for(id, question):
         yield from WINDOWS
 
 
-def asked(find, question, context, options):
+def asked(finds, question, context, options):
     """The answer; and, where that is the sum of several, what it would be of the best span alone."""
-    def ask():
-        return find(question=question, context=context, **options)
-
-    rest, alone = common.answer(ask), find.get_answer
-    find.get_answer = lambda answers, target: None
-    unmerged = common.answer(ask)
-    find.get_answer = alone
-    return rest if unmerged == rest else rest | {"fault": "sums-of-spans", "unmerged": unmerged["answer"]}
+    one, other = (common.answer(lambda: find(question=question, context=context, **options)) for find in finds)
+    kept = [find.get_answer for find in finds]
+    for find in finds:
+        find.get_answer = lambda answers, target: None
+    alone, beside = (common.answer(lambda: find(question=question, context=context, **options)) for find in finds)
+    for find, own in zip(finds, kept):
+        find.get_answer = own
+    rest = one | (common.close(one, other) or common.close(alone, beside))
+    return rest if alone == one else rest | {"fault": "sums-of-spans", "unmerged": alone["answer"]}
 
 
 def main():
@@ -54,12 +58,13 @@ def main():
         folder = common.WHOLE / name
         model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
         words = AutoTokenizer.from_pretrained(folder, split_special_tokens=True)
-        find = pipeline("question-answering", model=model, tokenizer=words, device="cpu")
+        finds = [pipeline("question-answering", model=m, tokenizer=words, device="cpu")
+                 for m in (model, common.shaken(model))]
         for id, context in common.single().items():
             for question in [ALWAYS, *MORE.get(id, [])]:
                 for options in options_for(id, question):
                     rows.append({"package": name, "options": options, "input": id, "question": question}
-                                | asked(find, question, context, options))
+                                | asked(finds, question, context, options))
     common.write("question-answering", rows)
 
 

@@ -77,10 +77,11 @@ PACKAGES = {
     "minilm-encoder": (ENCODER, None, None),
     "distilbert-tags": (SEQUENCE, MULTI, ["billing", "delivery", "login", "praise", "bug"]),
     "distilbert-answers": (ANSWERS, None, None),
-    "roberta-entities": (TOKENS, None, ["O", *BIO]),
+    "roberta-entities": (TOKENS, None, ["O", *BIO[:4]]),
     "roberta-nli": (SEQUENCE, SINGLE, ["entailment", "not_entailment"]),
     "roberta-answers": (ANSWERS, None, None),
-    "modernbert-entities": (TOKENS, None, ["O", *BIO]),
+    # Labels with and without BIO; hyphens of their own.
+    "modernbert-entities": (TOKENS, None, ["O", "PER", "B-job-title", "I-job-title", "date-time"]),
     "modernbert-encoder": (ENCODER, None, None),
     "modernbert-sentiment": (SEQUENCE, SINGLE, ["negative", "neutral", "positive"]),
 }

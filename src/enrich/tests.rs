@@ -43,6 +43,8 @@ fn sentiment(output: &Output, combine: Combine, receipt: Receipt) -> ResultTask 
         combine,
         scores: output.scores,
         uncertain: output.uncertain.clone(),
+        top: None,
+        thresholds: None,
     };
     ResultTask {
         name: None,

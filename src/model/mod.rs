@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `package` | a folder, read and verified; `manifest`, `labels`, `onnx` (`proto`, `hashing`) are what it is read with |
+//! | `package` | a folder, read and verified; `manifest`, `labels`, `sentence`, `onnx` (`proto`, `hashing`) are what it is read with |
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
@@ -26,6 +26,7 @@ mod probe;
 mod proto;
 mod providers;
 mod runtime;
+mod sentence;
 mod session;
 pub mod tasks;
 mod weights;
@@ -46,6 +47,7 @@ pub use package::{FileDigest, Package};
 pub use probe::{Answer, Probe, ProbeError, Rewriting};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
+pub use sentence::{Sentence, Stated};
 
 use crate::text::Tokens;
 

@@ -4,6 +4,7 @@
 //! ```text
 //! config.json  tokenizer.json  [tokenizer_config.json]  [manifest.json]
 //! model.onnx or onnx/model.onnx  [and the external data that it names]
+//! [modules.json and the pooling's config.json that it names, of sentence-transformers]
 //! ```
 //!
 //! A plain SqueezeBERT checkpoint serves too: it has `model.safetensors` (or `pytorch_model.bin`), and
@@ -22,6 +23,7 @@ use super::feed::Layout;
 use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
+use super::sentence::{self, Module, PoolingConfig, Sentence};
 use super::{Head, Pooling, Reads, hashing, tasks};
 use crate::compile::packed::{self, Arithmetic};
 use crate::compile::{CALIBRATION, Calibration, Checkpoint, CompileError};
@@ -49,6 +51,8 @@ pub struct Package {
     pub batch_invariant: bool,
     /// How a batch becomes tensors.
     pub layout: Layout,
+    /// How the package makes a vector of a text, where it says so.
+    pub sentence: Sentence,
     /// Fills a batch up, where it is padded.
     pub pad_id: u32,
     /// What the graph must be fed.
@@ -132,6 +136,7 @@ impl Package {
         let config: Config = reader.json("config.json")?.ok_or_else(|| reader.missing("config.json"))?;
         let tokenizer = reader.bytes("tokenizer.json")?.ok_or_else(|| reader.missing("tokenizer.json"))?;
         let limits: TokenizerConfig = reader.json("tokenizer_config.json")?.unwrap_or_default();
+        let sentence = reader.sentence()?;
         let (source, facts) = reader.graph()?;
         let files = reader.files;
         let built = match &source {
@@ -165,6 +170,7 @@ impl Package {
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
             layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
+            sentence,
             pad_id: config.pad_id(),
             head,
             hidden,
@@ -199,6 +205,16 @@ impl Reader<'_> {
     fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, PackageError> {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };
         parse(self.dir.join(name), &bytes).map(Some)
+    }
+
+    /// What sentence-transformers wrote.
+    fn sentence(&mut self) -> Result<Sentence, PackageError> {
+        let modules: Vec<Module> = self.json(sentence::MODULES)?.unwrap_or_default();
+        let pooling: Option<PoolingConfig> = match sentence::pooling_file(&modules) {
+            Some(file) => self.json(&file)?,
+            None => None,
+        };
+        Ok(Sentence::of(&modules, pooling.as_ref()))
     }
 
     /// The graph and all files that it draws on.

@@ -58,6 +58,8 @@ impl Way {
             combine: Combine::First,
             scores: settings.output.scores,
             uncertain: settings.output.uncertain.clone(),
+            top: None,
+            thresholds: None,
         };
         let receipt = Receipt {
             model: "m".to_owned(),

@@ -7,8 +7,11 @@
 mod classification;
 mod feature_extraction;
 mod question_answering;
+mod report;
+mod template;
 mod text_classification;
 mod token_classification;
+mod vectors;
 mod windows;
 mod zero_shot;
 

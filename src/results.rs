@@ -133,7 +133,7 @@ impl Built {
         let options = result.task.clone().unwrap_or_else(|| of_head(package.head));
         let at = result.at("task");
         let task = options.build(&context).map_err(|source| ResultsError::Task { at: at.clone(), source })?;
-        if settings.input.pair.is_some() && !matches!(task.plan(), Plan::Text) {
+        if settings.input.pair.is_some() && (!matches!(task.plan(), Plan::Text) || task.needs_spans()) {
             let source =
                 TaskError::option("", "reads one text, and `input.pair` names a second", "leave it out");
             return Err(ResultsError::Task { at, source });

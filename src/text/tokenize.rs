@@ -177,13 +177,14 @@ impl TextTokenizer {
         catch_unwind(AssertUnwindSafe(decode)).ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Does its model mark the tokens that go on with a word (`##ing`)?
-    pub fn marks_subwords(&self) -> bool {
-        match self.tokenizer.get_model() {
-            ModelWrapper::WordPiece(model) => !model.continuing_subword_prefix.is_empty(),
-            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_ref().is_some_and(|p| !p.is_empty()),
-            ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => false,
-        }
+    /// What its model marks the tokens with that go on with a word (`##`), if it does.
+    pub fn subword_prefix(&self) -> Option<&str> {
+        let prefix = match self.tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.as_str()),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_deref(),
+            ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => None,
+        };
+        prefix.filter(|prefix| !prefix.is_empty())
     }
 
     /// The token of what the vocabulary does not know.

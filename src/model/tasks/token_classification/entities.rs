@@ -1,5 +1,6 @@
 //! Tokens to entities, as Hugging Face's token-classification pipeline does it (transformers 5.23,
-//! `pipelines/token_classification.py`), its oddities among it: docs/TASKS.md says which. Pure.
+//! `pipelines/token_classification.py`), but for the faults
+//! that docs/TASKS.md names. Pure.
 
 use std::ops::Range;
 
@@ -62,7 +63,7 @@ pub(super) struct Aggregator<'a> {
 impl Aggregator<'_> {
     /// In the order of the text, those without a name of interest among them.
     pub fn entities(&self, tokens: &[Token<'_>], text: &Characters<'_>) -> Vec<Entity> {
-        let marks_subwords = self.tokenizer.marks_subwords();
+        let prefix = self.tokenizer.subword_prefix();
         let unknown = self.tokenizer.unknown();
         // Of each token: does it go on with the word before it?
         let mut goes_on = Vec::with_capacity(tokens.len());
@@ -71,9 +72,9 @@ impl Aggregator<'_> {
             let at = token.span.start as usize..token.span.end as usize;
             let mut word = self.tokenizer.token(token.span.id).unwrap_or_default();
             let stands = text.slice(&text.whole(at.clone()));
-            let mut subword = match marks_subwords {
-                true => word.chars().count() != stands.chars().count(),
-                false => !text.follows_space(at.start),
+            let mut subword = match prefix {
+                Some(prefix) => word.starts_with(prefix),
+                None => !text.follows_space(at.start),
             };
             if Some(token.span.id) == unknown {
                 word = stands.to_owned();
@@ -118,8 +119,7 @@ impl Aggregator<'_> {
         let (label, score) = match self.aggregation {
             Aggregation::Average => self.average(tokens),
             Aggregation::Max => {
-                let surest = |best: &'_ Piece<'p>, next: &Piece<'p>| next.score > best.score;
-                let piece = pieces.iter().reduce(|best, next| if surest(best, next) { next } else { best })?;
+                let piece = pieces.iter().reduce(|a, b| if b.score > a.score { b } else { a })?;
                 (piece.label, piece.score)
             }
             _ => (first.label, first.score),
@@ -182,7 +182,7 @@ fn tag(label: &str) -> (bool, &str) {
     }
 }
 
-/// What a label is a part of: what comes after its first `-`.
+/// What a label is a part of.
 pub(super) fn group_of(label: &str) -> &str {
-    label.split_once('-').map_or(label, |(_, group)| group)
+    tag(label).1
 }

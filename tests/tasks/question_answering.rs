@@ -70,7 +70,9 @@ fn answers_are_those_of_hugging_face() {
             let ours = ask(&package, &task(&options, &asked), &json!({}), ids);
             for line in &group {
                 assert!(!line.close, "{line:?}");
-                let Some(place) = asked.iter().position(|question| Some(*question) == line.question.as_deref()) else {
+                let Some(place) =
+                    asked.iter().position(|question| Some(*question) == line.question.as_deref())
+                else {
                     continue;
                 };
                 let theirs = line.unmerged.as_ref().or(line.answer.as_ref());
@@ -78,7 +80,11 @@ fn answers_are_those_of_hugging_face() {
                     (Answer::Refused(_), None) => continue,
                     (Answer::Refused(_), Some(theirs)) => {
                         // The tokenizer keeps nothing of it.
-                        assert_eq!((&theirs["answer"], theirs["score"].as_f64()), (&json!(""), Some(0.0)), "{line:?}");
+                        assert_eq!(
+                            (&theirs["answer"], theirs["score"].as_f64()),
+                            (&json!(""), Some(0.0)),
+                            "{line:?}"
+                        );
                         nothing += 1;
                         continue;
                     }

@@ -71,7 +71,9 @@ fn entities_are_those_of_hugging_face() {
             continue;
         }
         let more = match stride {
-            Some(stride) => json!({ "input": { "long_text": "windows", "stride": stride, "max_windows": 10_000 } }),
+            Some(stride) => {
+                json!({ "input": { "long_text": "windows", "stride": stride, "max_windows": 10_000 } })
+            }
             None => json!({}),
         };
         for package in forms(&package) {
@@ -133,7 +135,11 @@ impl Alone {
         for (place, tokens) in of_text.iter().enumerate() {
             // Two more than are shared: an entity next to a seam may go on across it.
             let begin = if place == 0 { 0 } else { stride + 2 };
-            let end = if place + 1 == of_text.len() { tokens.len() } else { tokens.len().saturating_sub(stride + 2) };
+            let end = if place + 1 == of_text.len() {
+                tokens.len()
+            } else {
+                tokens.len().saturating_sub(stride + 2)
+            };
             if let Some(own) = tokens.get(begin..end).filter(|own| !own.is_empty()) {
                 alone.push(characters(own[0].start)..characters(own[own.len() - 1].end));
             }
@@ -142,7 +148,8 @@ impl Alone {
     }
 
     fn has(&self, entity: &Value) -> bool {
-        let (start, end) = (entity["start"].as_u64().unwrap() as usize, entity["end"].as_u64().unwrap() as usize);
+        let (start, end) =
+            (entity["start"].as_u64().unwrap() as usize, entity["end"].as_u64().unwrap() as usize);
         self.0.iter().any(|range| range.start < start && end < range.end)
     }
 }
@@ -179,7 +186,8 @@ fn a_text_that_is_not_read_whole_is_not_passed_on_half_hidden() {
 
 #[test]
 fn options_that_do_not_fit_are_refused() {
-    let refused = |package: &str, options: Value, more: Value| refusal(package, &json!({ TASK: options }), &more);
+    let refused =
+        |package: &str, options: Value, more: Value| refusal(package, &json!({ TASK: options }), &more);
     let error = refused("bert-entities", json!({ "redact": ["NAME"] }), json!({}));
     assert!(error.contains("task.redact: NAME is no group") || error.contains("NAME is no group"), "{error}");
     assert!(error.contains("its groups: LOC, MISC, O, ORG, PER"), "{error}");
@@ -187,7 +195,12 @@ fn options_that_do_not_fit_are_refused() {
     assert!(error.contains("the package's head is sequence classification"), "{error}");
     let error = refused("bert-entities", json!({}), json!({ "input": { "pair": "/text_pair" } }));
     assert!(error.contains("reads one text"), "{error}");
-    for wrong in [json!({ "aggregation": "last" }), json!({ "min_score": 2 }), json!({ "redact": "some" }), json!({ "redact": [] })] {
+    for wrong in [
+        json!({ "aggregation": "last" }),
+        json!({ "min_score": 2 }),
+        json!({ "redact": "some" }),
+        json!({ "redact": [] }),
+    ] {
         let error = refused("bert-entities", wrong, json!({}));
         assert!(error.contains("token-classification"), "{error}");
     }

@@ -73,7 +73,11 @@ pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn 
         return Err(TaskError::option("", what, "a package of …ForQuestionAnswering, or another task"));
     }
     if options.questions.is_empty() {
-        return Err(TaskError::option("questions", "there is none", "a name and a question, such as `city: Where is it?`"));
+        return Err(TaskError::option(
+            "questions",
+            "there is none",
+            "a name and a question, such as `city: Where is it?`",
+        ));
     }
     let tokenizer = context.tokenizer;
     let most = tokenizer.max_length();
@@ -85,7 +89,8 @@ pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn 
     let (mut others, mut room) = (Vec::with_capacity(options.questions.len()), max_length);
     for (name, question) in &options.questions {
         let at = || format!("questions.{name}");
-        let question = tokenizer.encode(question, false).map_err(|source| TaskError::Text { at: at(), source })?;
+        let question =
+            tokenizer.encode(question, false).map_err(|source| TaskError::Text { at: at(), source })?;
         room = room.min(tokenizer.room_beside(&question, max_length));
         if room == 0 {
             let what = format!("leaves no room for a text in {max_length} tokens: it has {}", question.len());

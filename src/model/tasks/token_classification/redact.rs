@@ -62,7 +62,11 @@ impl Redact {
             None => Ok(()),
             Some(unknown) => {
                 let what = format!("{unknown} is no group of the package's labels");
-                Err(TaskError::option("redact", what, format!("its groups: {}", Vec::from_iter(groups).join(", "))))
+                Err(TaskError::option(
+                    "redact",
+                    what,
+                    format!("its groups: {}", Vec::from_iter(groups).join(", ")),
+                ))
             }
         }
     }

@@ -114,7 +114,11 @@ fn what_is_hidden_is_told_no_other_way() {
         let labels = labels(&task.tokenizer, &|word| usize::from("Maria".contains(word)) * 2);
         let found = predicted(&task, &task.tokenizer, text, &labels);
         assert_eq!(hidden(text, &found), expected, "{options}");
-        assert_eq!(found.json.contains("aria"), expected == text && options["min_score"].is_null(), "{found:?}");
+        assert_eq!(
+            found.json.contains("aria"),
+            expected == text && options["min_score"].is_null(),
+            "{found:?}"
+        );
     }
 }
 

@@ -79,12 +79,9 @@ fn answers_are_those_of_hugging_face() {
                 let answers = match (&ours[&line.input], theirs) {
                     (Answer::Refused(_), None) => continue,
                     (Answer::Refused(_), Some(theirs)) => {
-                        // The tokenizer keeps nothing of it.
-                        assert_eq!(
-                            (&theirs["answer"], theirs["score"].as_f64()),
-                            (&json!(""), Some(0.0)),
-                            "{line:?}"
-                        );
+                        // Blank, or the tokenizer keeps nothing of it.
+                        let blank = corpus()[&line.input].text.trim().is_empty();
+                        assert!(blank || theirs["answer"] == "", "{line:?}");
                         nothing += 1;
                         continue;
                     }
@@ -108,8 +105,8 @@ fn an_answer_below_the_threshold_is_none() {
     };
     let all = asked(0.0);
     let score = all["score"].as_f64().unwrap();
-    assert_eq!(asked(score - 0.01), all);
-    assert_eq!(asked(score + 0.01), Value::Null);
+    assert_eq!(asked(score * 0.9), all);
+    assert_eq!(asked(score * 1.1), Value::Null);
 }
 
 #[test]

@@ -81,9 +81,9 @@ fn entities_are_those_of_hugging_face() {
             for line in &group {
                 assert!(!line.close && line.raises.is_none(), "{line:?}");
                 let answer = &ours[&line.input];
-                if line.nothing || line.input == "empty-01" {
+                // Of blanks a byte-level tokenizer keeps tokens; ours are refused before that.
+                if line.nothing || corpus()[&line.input].text.trim().is_empty() {
                     assert!(matches!(answer, Answer::Refused(_)), "{line:?} {answer:?}");
-                    assert_eq!(line.answer, Some(json!([])));
                     nothing += 1;
                     continue;
                 }

@@ -81,7 +81,7 @@ fn texts() -> impl Strategy<Value = String> {
 fn characters_and_bytes_are_both_told() {
     let task = task("bert-entities", json!({}));
     let text = "Zoë met Maria 😍 Maria";
-    let found = predicted(&task, &task.tokenizer, text, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let found = predicted(&task, &task.tokenizer, text, &[0, 1, 3]);
     for entity in entities(&found) {
         let of = |key: &str| entity[key].as_u64().unwrap() as usize;
         let by_characters: String = text.chars().skip(of("start")).take(of("end") - of("start")).collect();

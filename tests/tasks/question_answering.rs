@@ -58,8 +58,13 @@ fn answers_are_those_of_hugging_face() {
         questions.sort_unstable();
         questions.dedup();
         // Those that are none, or leave no room: refused before the first record.
+        // Byte-level BPE keeps a blank.
+        let none = |question: &str| match package.starts_with("roberta") {
+            true => question.is_empty(),
+            false => question.trim().is_empty(),
+        };
         let (asked, not): (Vec<&str>, Vec<&str>) =
-            questions.iter().partition(|question| !question.trim().is_empty() && question.len() < 200);
+            questions.iter().partition(|question| !none(question) && question.len() < 200);
         for question in not {
             let error = refusal(&package, &task(&options, &[question]), &json!({}));
             assert!(error.contains("questions.q0"), "{error}");

@@ -93,10 +93,10 @@ fn entities_are_those_of_hugging_face() {
                 let ours = match stride {
                     Some(stride) => {
                         let apart = Alone::new(&line.package, &line.input, stride);
-                        theirs.retain(|entity| apart.has(entity));
                         let mut ours = ours;
-                        ours.retain(|entity| apart.has(entity));
                         (ours, theirs) = unshared(ours, theirs);
+                        ours.retain(|entity| apart.has(entity));
+                        theirs.retain(|entity| apart.has(entity));
                         away += ours.len();
                         ours
                     }

@@ -31,15 +31,16 @@ pub struct Options {
     /// What is asked of every text: names, as they stand in the output, and questions.
     questions: BTreeMap<String, String>,
     /// An answer with a lower score is none.
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(title = "a number from 0 to 1", range(min = 0, max = 1))]
     threshold: f32,
     /// Longest answer, in tokens.
-    #[schemars(range(min = 1))]
+    #[schemars(title = "a whole number from 1", range(min = 1))]
     max_answer_len: NonZeroUsize,
     /// Longest sequence in tokens, question and special tokens included: a text that does not fit is read in windows, whatever `input.long_text` says. Absent: 384, or what the package takes if that is less.
-    #[schemars(range(min = 1))]
+    #[schemars(title = "a whole number from 1", range(min = 1))]
     max_seq_len: Option<NonZeroUsize>,
     /// Tokens that a window shares with the one before it. Absent: 128, or half of `max_seq_len` if that is less.
+    #[schemars(title = "a whole number from 0")]
     doc_stride: Option<usize>,
     /// Is there no answer where the model is surer of that than of any? For models that were trained with questions that have none.
     handle_impossible: bool,

@@ -55,7 +55,10 @@ fn an_answer_is_of_the_text_and_of_whole_words() {
     assert_eq!(found["q0"]["answer"], "ccddeeff", "tokens 3 to 5, of the words 1 and 2");
     assert_eq!((&found["q0"]["start"], &found["q0"]["end"]), (&json!(4), &json!(12)));
     let as_is = task(json!({ "align_to_words": false }), 1);
-    assert_eq!(predicted(&as_is, &[note.clone()], &[answer.clone()])["q0"]["answer"], "ddeeff");
+    assert_eq!(
+        predicted(&as_is, std::slice::from_ref(&note), std::slice::from_ref(&answer))["q0"]["answer"],
+        "ddeeff"
+    );
     // Three tokens are too many.
     let short = task(json!({ "align_to_words": false, "max_answer_len": 2 }), 1);
     let found = predicted(&short, &[note], &[answer]);

@@ -32,7 +32,7 @@ pub struct Options {
     /// Labels and groups that are no entities.
     ignore_labels: Vec<String>,
     /// Entities with a lower score are none.
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(title = "a number from 0 to 1", range(min = 0, max = 1))]
     min_score: f32,
     /// Entities that are hidden in the text, by their groups: `all` that are not ignored, a list of some (`[PER]` stands there instead), or a map with a word for each.
     redact: Option<Redact>,

@@ -35,7 +35,7 @@ fn predicted(task: &TokenClassification, by: &TextTokenizer, text: &str, labels:
     let sequences = sequences(by, text);
     let logits = |note: &crate::text::Note| {
         let mut place = note.first;
-        let mut of = |span: &crate::text::Span| {
+        let of = |span: &crate::text::Span| {
             let mut logits = [0.0_f32; LABELS.len()];
             if span.is_text {
                 let label = labels.get(place % labels.len()).copied().unwrap_or(0);
@@ -44,7 +44,7 @@ fn predicted(task: &TokenClassification, by: &TextTokenizer, text: &str, labels:
             }
             logits
         };
-        note.spans.iter().flat_map(|span| of(span)).collect::<Vec<f32>>()
+        note.spans.iter().flat_map(of).collect::<Vec<f32>>()
     };
     let answers: Vec<Vec<f32>> = sequences.notes.iter().map(logits).collect();
     let answers: Vec<&[f32]> = answers.iter().map(Vec::as_slice).collect();

@@ -219,11 +219,14 @@ pub fn refusal(package: &str, task: &Value, more: &Value) -> String {
     }
 }
 
+/// By package: how many answers, and the largest difference.
+type Cells = BTreeMap<String, (usize, f64)>;
+
 /// The largest differences of one task, by option and package.
 pub struct Table {
     task: &'static str,
-    /// In order of appearance: option, and by package how many answers and the largest difference.
-    rows: Vec<(String, BTreeMap<String, (usize, f64)>)>,
+    /// By option, in order of appearance.
+    rows: Vec<(String, Cells)>,
 }
 
 impl Table {

@@ -188,7 +188,8 @@ impl Stages {
 
 /// What the text workers read records with.
 pub(crate) fn reader(settings: &Settings, streams: Vec<Stream>, redacts: bool) -> Reader {
-    let decoder = Decoder::new(&settings.input, &settings.output).keeping_sources(redacts);
+    let decoder = Decoder::new(&settings.input, &settings.output)
+        .keeping_sources(redacts || !settings.output.redact.is_empty());
     Reader::new(decoder, Masker::new(&settings.input.mask), streams, settings.input.on_empty)
 }
 

@@ -3,6 +3,8 @@
 //! Each result is a task over a package. Results whose tasks read the same sequences of the same package
 //! are one *stream*: tokenized once, inferred once. A *model* is a package with its sessions.
 
+use std::collections::HashMap;
+
 use crate::config::settings::{self, Combine, LongText, Settings};
 use crate::config::{ModelFacts, TaskOptions};
 use crate::fate::Fate;
@@ -133,7 +135,7 @@ impl Built {
         let options = result.task.clone().unwrap_or_else(|| of_head(package.head));
         let at = result.at("task");
         let task = options.build(&context).map_err(|source| ResultsError::Task { at: at.clone(), source })?;
-        if settings.input.pair.is_some() && !matches!(task.plan(), Plan::Text) {
+        if settings.input.pair.is_some() && (!matches!(task.plan(), Plan::Text) || task.needs_spans()) {
             let source =
                 TaskError::option("", "reads one text, and `input.pair` names a second", "leave it out");
             return Err(ResultsError::Task { at, source });
@@ -216,28 +218,89 @@ impl<'a> Planned<'a> {
     }
 
     fn warm(self, settings: &Settings) -> Result<Results, ResultsError> {
-        let Self { opened, models, streams, tasks } = self;
-        let mut loaded = Vec::with_capacity(models.len());
-        for (place, reads) in models {
-            let Some(opened) = opened.get(place) else { continue };
-            loaded.push(opened.warm(reads)?);
+        let (mut loaded, mut streams, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+        for group in self.groups() {
+            let of = |model: &usize| {
+                let (opened, reads) = self.models.get(*model)?;
+                Some((self.opened.get(*opened)?, *reads))
+            };
+            let opened: Vec<(&model::Opened<'_>, Reads)> = group.iter().filter_map(of).collect();
+            let together = match opened.len() {
+                1 => None,
+                _ => model::warm_together(&opened)?,
+            };
+            if let Some(together) = together {
+                let mut before: Vec<Reads> = Vec::new();
+                let mut whole: Option<Stream> = None;
+                for (model, (_, reads)) in group.iter().zip(&opened) {
+                    for (stream, (_, own)) in
+                        self.streams.iter().enumerate().filter(|(_, (of, _))| of == model)
+                    {
+                        let whole = whole.get_or_insert_with(|| own.clone());
+                        whole.with_spans |= own.with_spans;
+                        whole.required |= own.required;
+                        places.insert(stream, (streams.len(), before.clone()));
+                    }
+                    before.push(*reads);
+                }
+                streams.extend(whole.map(|whole| (loaded.len(), whole)));
+                loaded.push(together);
+                continue;
+            }
+            for (model, (opened, reads)) in group.iter().zip(opened) {
+                for (stream, (_, own)) in self.streams.iter().enumerate().filter(|(_, (of, _))| of == model) {
+                    places.insert(stream, (streams.len(), Vec::new()));
+                    streams.push((loaded.len(), own.clone()));
+                }
+                loaded.push(opened.warm(reads)?);
+            }
         }
         let of = |(result, task, stream): (&settings::ResultOf, Box<dyn Task>, usize)| {
-            let model = streams.get(stream).and_then(|(model, _)| loaded.get(*model))?;
+            let (place, before) = places.get(&stream)?;
+            let model = streams.get(*place).and_then(|(model, _)| loaded.get(*model))?;
+            let (of, _) = self.streams.get(stream)?;
+            let package = &self.opened.get(self.models.get(*of)?.0)?.package;
+            // Each says what it is itself, also where it runs together with others.
+            let receipt = Receipt {
+                model: package.name.clone(),
+                digest: package.digest.clone(),
+                precision: package.precision.clone(),
+                ..model.receipt.clone()
+            };
             Some(ResultTask {
                 name: result.name.clone(),
                 task,
                 required: result.required,
-                stream,
-                before: Vec::new(),
-                receipt: model.receipt.clone(),
-                max_length: model.package.max_length,
+                stream: *place,
+                before: before.clone(),
+                receipt,
+                max_length: package.max_length,
             })
         };
-        let tasks = tasks.into_iter().filter_map(of).collect();
+        let tasks = self.tasks.into_iter().filter_map(of).collect();
         let mut results = Results { models: loaded, streams, tasks };
         results.prepare(settings)?;
         Ok(results)
+    }
+
+    /// Models that might run as one: each reads the same sequences as the others, and nothing else.
+    fn groups(&self) -> Vec<Vec<usize>> {
+        let only = |model: usize| {
+            let mut own = self.streams.iter().filter(|(of, _)| *of == model).map(|(_, stream)| stream);
+            own.next().filter(|_| own.next().is_none())
+        };
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for model in 0..self.models.len() {
+            let alike = |group: &&mut Vec<usize>| {
+                let first = group.first().and_then(|first| only(*first));
+                first.zip(only(model)).is_some_and(|(a, b)| a.reads_like(b))
+            };
+            match groups.iter_mut().find(alike) {
+                Some(group) => group.push(model),
+                None => groups.push(vec![model]),
+            }
+        }
+        groups
     }
 }
 

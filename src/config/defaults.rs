@@ -51,6 +51,7 @@ impl Default for Output {
             mode: None,
             field: "nlp".into(),
             on_existing: OnExisting::default(),
+            redact: Vec::new(),
             scores: false,
             partition: Partition::default(),
             source_headers: false,

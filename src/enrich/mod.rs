@@ -16,7 +16,7 @@ use crate::model::Reads;
 use crate::model::tasks::{NoAnswer, Prediction, Seen, Task, number, quoted};
 use crate::record::{DeadLetter, Emit, Header, LabelOf, Outcome, Reason, Record, Stage};
 use crate::results::{ResultTask, part_of};
-use crate::text::{Amount, Place, TokenCount};
+use crate::text::{Amount, Masker, Place, TokenCount};
 use result::ReceiptWriter;
 
 /// Writes results as one pipeline says.
@@ -30,6 +30,8 @@ pub struct Enricher {
     /// `"field":`, escaped.
     key: String,
     mode: OutputMode,
+    /// Parts of the text that are hidden, whatever the models say.
+    hidden: Option<Masker>,
     source_headers: bool,
 }
 
@@ -78,6 +80,7 @@ impl Enricher {
             field: output.field.clone(),
             key: format!("{}:", quoted(&output.field)),
             mode: output.mode,
+            hidden: (!output.redact.is_empty()).then(|| Masker::new(&output.redact)),
             source_headers: output.source_headers,
         }
     }
@@ -147,8 +150,8 @@ impl Enricher {
         }
         let result = self.whole(written);
         let old = document.record.value.as_deref().unwrap_or_default();
-        let redactions = redact::in_order(redactions);
-        let mut edits: Vec<(Range<usize>, String)> = redact::edits(&redactions, &document);
+        let hidden = self.hidden.as_ref();
+        let mut edits = redact::edits(&redactions, hidden, &document);
         let value = match document.place {
             Place::Insert { brace, comma } => {
                 let member = format!("{}{}{result}", if comma { "," } else { "" }, self.key);
@@ -161,7 +164,7 @@ impl Enricher {
             }
             Place::Envelope { whole } => {
                 let text = whole.as_ref().unwrap_or(&document.text);
-                let text = quoted(&redact::text(text, &redactions));
+                let text = quoted(&redact::text(text, redactions, hidden));
                 Some(format!(r#"{{"text":{text},{}{result}}}"#, self.key).into_bytes())
             }
             Place::Outside if edits.is_empty() => None,

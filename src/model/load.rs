@@ -14,6 +14,7 @@ use super::providers::{self, Attempt};
 use super::session::OrtSession;
 use super::weights::SharedWeights;
 use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Reads, Receipt, runtime};
+use super::{hash_bytes, merge};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider, ProviderKind};
 use crate::operators;
@@ -41,7 +42,43 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     opened.warm(reads)
 }
 
+/// Packages whose graphs have most of their weights in common, as one model that computes what is common once:
+/// heads over the same encoder. `None`: they have not, or cannot be merged; then each is to be
+/// [warmed](Opened::warm) by itself. All are opened for the same settings but for the path.
+pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Option<Loaded>, ModelError> {
+    let Some((first, _)) = opened.first() else { return Ok(None) };
+    let alike = |(other, _): &(&Opened<'_>, Reads)| {
+        let (a, b) = (&first.package, &other.package);
+        let path = first.settings.path.clone();
+        settings::Model { path, ..other.settings.clone() } == *first.settings
+            && (a.layout, a.pad_id, a.max_length) == (b.layout, b.pad_id, b.max_length)
+    };
+    if !opened.iter().all(alike) {
+        return Ok(None);
+    }
+    let mut graphs = Vec::with_capacity(opened.len());
+    for (of, _) in opened {
+        graphs.push(of.source.bytes().map_err(|source| of.unreadable(source))?);
+    }
+    let merged = merge::merge(&graphs).filter(|merged| merged.saved * 2 >= merged.smallest);
+    let Some(merged) = merged else { return Ok(None) };
+    let names: Vec<&str> = opened.iter().map(|(of, _)| of.package.name.as_str()).collect();
+    tracing::info!(models = ?names, saved_bytes = merged.saved, "these packages run as one graph: what they have in common is computed once");
+    let heads = opened.iter().enumerate().map(|(place, (_, reads))| (*reads, merge::suffix(place)));
+    let mut loaded = first.sessions(Source::Built(merged.model), heads.collect())?;
+    let digests: String = opened.iter().map(|(of, _)| of.package.digest.as_str()).collect();
+    loaded.receipt.model = names.join("+");
+    loaded.receipt.digest = format!("sha256:{}", hash_bytes(digests.as_bytes()));
+    let invariant = opened.iter().all(|(of, _)| of.package.batch_invariant);
+    loaded.receipt.batch_invariant &= invariant;
+    Ok(Some(loaded))
+}
+
 impl Opened<'_> {
+    fn unreadable(&self, source: std::io::Error) -> PackageError {
+        PackageError::Onnx { file: self.settings.path.clone(), source }
+    }
+
     /// What it was opened for.
     pub fn settings(&self) -> &settings::Model {
         self.settings
@@ -50,26 +87,26 @@ impl Opened<'_> {
     /// Brings up `settings.sessions` warm sessions on the provider that was asked for, or on the first of
     /// `fallback` that works.
     pub fn warm(&self, reads: Reads) -> Result<Loaded, ModelError> {
-        let Self { settings, package, source } = self;
+        self.sessions(self.source.clone(), vec![(reads, String::new())])
+    }
+
+    fn sessions(&self, source: Source, heads: Vec<(Reads, String)>) -> Result<Loaded, ModelError> {
+        let Self { settings, package, .. } = self;
         let longest = settings.max_length.map_or(package.max_length, |max| max.get());
         let warm_up = warm_up_texts(&TextTokenizer::new(package, longest, LongText::Truncate)?, longest);
         let mut loader = Loader {
             environment: runtime::environment(settings.library.as_deref())?,
             settings,
             package,
-            source: source.clone(),
+            source,
             warm_up,
             weights: None,
-            heads: vec![(reads, String::new())],
+            heads,
         };
         if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
             // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
-            let weights = match &loader.source {
-                Source::File(file) => std::fs::read(file).map(Bytes::from).and_then(SharedWeights::of),
-                Source::Built(graph) => SharedWeights::of(graph.clone()),
-            };
-            let file = settings.path.clone();
-            loader.weights = Some(weights.map_err(|source| PackageError::Onnx { file, source })?);
+            let weights = loader.source.bytes().and_then(SharedWeights::of);
+            loader.weights = Some(weights.map_err(|source| self.unreadable(source))?);
         }
 
         let (provider, first) = loader.first()?;

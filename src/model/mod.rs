@@ -6,6 +6,7 @@
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
+//! | `merge/` | several graphs to one that computes what they have in common once |
 //! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed; `outputs`: tensors to what is kept |
 //! | `heads` | what a head is, and what is kept of its answer |
 //! | `probe` | any graph with all its outputs, for comparing graphs |
@@ -19,6 +20,7 @@ mod heads;
 mod labels;
 mod load;
 mod manifest;
+mod merge;
 mod onnx;
 mod outputs;
 mod package;
@@ -40,7 +42,7 @@ pub use feed::Layout;
 pub use heads::{Head, Pooling, Reads};
 pub use labels::LabelsError;
 pub(crate) use labels::max_length;
-pub use load::{Opened, load, on_cpu, open};
+pub use load::{Opened, load, on_cpu, open, warm_together};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};

@@ -76,6 +76,16 @@ pub(super) enum Source {
     Built(Bytes),
 }
 
+impl Source {
+    /// The whole graph.
+    pub(super) fn bytes(&self) -> io::Result<Bytes> {
+        match self {
+            Self::File(file) => std::fs::read(file).map(Bytes::from),
+            Self::Built(graph) => Ok(graph.clone()),
+        }
+    }
+}
+
 /// One file of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDigest {

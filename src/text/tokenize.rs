@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{
+    Decoder, Encoding, ModelWrapper, PostProcessor, PostProcessorWrapper, Tokenizer, TruncationDirection,
+};
 
 use super::tokens::{Amount, Beside, Note, Overlap, Plan, Sequences, Side, Span, TokenCount, Tokens};
 use crate::config::settings::{Combine, LongText, Windows};
@@ -16,6 +18,8 @@ use crate::record::{DeadLetter, Reason, Stage};
 #[derive(Clone)]
 pub struct TextTokenizer {
     tokenizer: Arc<Tokenizer>,
+    /// What adds special tokens and trims offsets: kept apart, for a text goes through it once, after it is cut.
+    finisher: Option<Arc<PostProcessorWrapper>>,
     /// sha256 of what it was made of.
     digest: Arc<str>,
     /// Longest sequence, special tokens included.
@@ -131,7 +135,9 @@ impl TextTokenizer {
             return Err(TokenizeError::TooShort { asked: max_length, added: added[0] });
         }
         let digest = hash_bytes(json).into();
-        Ok(Self { tokenizer: Arc::new(tokenizer), digest, max_length, added, long_text })
+        let finisher = tokenizer.get_post_processor().cloned().map(Arc::new);
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        Ok(Self { tokenizer: Arc::new(tokenizer), finisher, digest, max_length, added, long_text })
     }
 
     /// Is it the same tokenizer, whatever the limits?
@@ -162,6 +168,35 @@ impl TextTokenizer {
     pub fn decode(&self, ids: &[u32]) -> String {
         let decode = || self.tokenizer.decode(ids, true);
         catch_unwind(AssertUnwindSafe(decode)).ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Tokens, written as the vocabulary writes them, to text, by the tokenizer's decoder.
+    pub fn join(&self, tokens: Vec<String>) -> String {
+        let Some(decoder) = self.tokenizer.get_decoder() else { return tokens.join(" ") };
+        let decode = || decoder.decode(tokens);
+        catch_unwind(AssertUnwindSafe(decode)).ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// What its model marks the tokens with that go on with a word (`##`), if it does.
+    pub fn subword_prefix(&self) -> Option<&str> {
+        let prefix = match self.tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.as_str()),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_deref(),
+            ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => None,
+        };
+        prefix.filter(|prefix| !prefix.is_empty())
+    }
+
+    /// The token of what the vocabulary does not know.
+    pub fn unknown(&self) -> Option<u32> {
+        let written = match self.tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+            // Its own is out of reach; this is what every such tokenizer calls it.
+            ModelWrapper::Unigram(_) => Some("<unk>"),
+        };
+        self.tokenizer.token_to_id(written?)
     }
 
     /// A token as the vocabulary writes it (`##ing`, `Ġthe`).
@@ -215,10 +250,10 @@ impl TextTokenizer {
         let [added, _] = self.added;
         let cut = Cut::of(text.len(), self.max_length.saturating_sub(added), self.long_text, added)?;
         let mut all = Sequences::new(cut.amount(text.len(), added));
-        for window in cut.windows(text) {
-            let of_text = window.len();
+        for (place, window) in cut.windows(text).enumerate() {
+            let part = Part { of_text: window.len(), first: place * cut.step(), beside: 0 };
             let whole = self.finish(window, None)?;
-            all.add(&whole, Side::First, of_text, 0, with_spans);
+            all.add(&whole, Side::First, part, with_spans);
         }
         Ok(all)
     }
@@ -239,7 +274,8 @@ impl TextTokenizer {
         let tokens = TokenCount { used, seen };
         let mut all = Sequences::new(Amount { tokens, windows: 1, windows_read: 1, masked: 0 });
         let whole = self.finish(first, Some(second))?;
-        all.add(&whole, Side::First, kept[0] + kept[1], 0, with_spans);
+        let part = Part { of_text: kept[0] + kept[1], first: 0, beside: 0 };
+        all.add(&whole, Side::First, part, with_spans);
         Ok(all)
     }
 
@@ -262,13 +298,13 @@ impl TextTokenizer {
             let amount = cut.amount(text.len(), added);
             let all = all.get_or_insert_with(|| Sequences::new(amount));
             all.amount = least(all.amount, amount);
-            for window in cut.windows(text.clone()) {
-                let of_text = window.len();
+            for (window, number) in cut.windows(text.clone()).zip(0..) {
+                let part = Part { of_text: window.len(), first: number * cut.step(), beside: place };
                 let whole = match beside.text {
                     Side::First => self.finish(window, Some(other.clone()))?,
                     Side::Second => self.finish(other.clone(), Some(window))?,
                 };
-                all.add(&whole, beside.text, of_text, place, with_spans);
+                all.add(&whole, beside.text, part, with_spans);
             }
         }
         all.ok_or(TokenizeError::NoTokens)
@@ -276,7 +312,11 @@ impl TextTokenizer {
 
     /// With special tokens and segments.
     fn finish(&self, first: Encoding, second: Option<Encoding>) -> Result<Encoding, TokenizeError> {
-        self.tokenizer.post_process(first, second, true).map_err(|_| TokenizeError::Refused)
+        match &self.finisher {
+            Some(finisher) => finisher.process(first, second, true),
+            None => self.tokenizer.post_process(first, second, true),
+        }
+        .map_err(|_| TokenizeError::Refused)
     }
 }
 
@@ -285,13 +325,22 @@ impl Sequences {
         Self { tokens: Vec::with_capacity(1), notes: Vec::with_capacity(1), amount }
     }
 
-    fn add(&mut self, whole: &Encoding, text: Side, of_text: usize, beside: usize, with_spans: bool) {
+    fn add(&mut self, whole: &Encoding, text: Side, part: Part, with_spans: bool) {
+        let Part { of_text, first, beside } = part;
         let types = whole.get_type_ids();
         let types = if types.iter().all(|t| *t == 0) { Vec::new() } else { types.to_vec() };
         let spans = if with_spans { spans(whole, text) } else { Vec::new() };
-        self.notes.push(Note { length: whole.len(), of_text, beside, spans });
+        self.notes.push(Note { length: whole.len(), of_text, first, beside, spans });
         self.tokens.push(Tokens { ids: whole.get_ids().to_vec(), types, of_text });
     }
+}
+
+/// What is known of a sequence beside its tokens: see [`Note`].
+#[derive(Clone, Copy)]
+struct Part {
+    of_text: usize,
+    first: usize,
+    beside: usize,
 }
 
 fn spans(whole: &Encoding, text: Side) -> Vec<Span> {
@@ -380,6 +429,11 @@ impl Cut {
         // Of the others nothing would be used.
         let read = if combine == Combine::First { 1 } else { windows.min(most.get()) };
         Ok(Self { room, stride, covered: length.min(room + (read - 1) * step), windows, read })
+    }
+
+    /// How far after its neighbour a window begins.
+    fn step(&self) -> usize {
+        self.room - self.stride
     }
 
     fn amount(&self, length: usize, added: usize) -> Amount {

@@ -81,6 +81,8 @@ pub struct Note {
     pub length: usize,
     /// Its tokens of text: what it weighs among others.
     pub of_text: usize,
+    /// Where its tokens of text begin, among all of the text.
+    pub first: usize,
     /// Which text stands beside it, by its place in [`Beside::others`]; 0 where there is none.
     pub beside: usize,
     /// Where each token stands, `[length]`; empty where the task does not ask for it.

@@ -6,6 +6,7 @@ mod build;
 mod checkpoints;
 mod compile;
 mod golden;
+mod merged;
 mod packages;
 mod packed;
 mod runtime;

@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-fn here(path: &str) -> PathBuf {
+pub fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -98,9 +98,9 @@ pub fn groups(lines: Vec<Line>) -> Vec<Vec<Line>> {
     let mut groups: Vec<Vec<Line>> = Vec::new();
     for line in lines {
         let same = |group: &&mut Vec<Line>| {
-            group.first().is_some_and(|first| {
-                (&first.package, &first.options) == (&line.package, &line.options)
-            })
+            group
+                .first()
+                .is_some_and(|first| (&first.package, &first.options) == (&line.package, &line.options))
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(line),
@@ -173,8 +173,10 @@ pub fn ask<'a>(
 pub fn ask_of(package: &str, task: &Value, more: &Value, texts: &[Text]) -> BTreeMap<String, Answer> {
     let dir = tempfile::tempdir().unwrap();
     let file = pipeline(dir.path(), package, task, more);
-    let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{package} {task}: {e}")).settings;
-    let loaded = results::load(&settings).unwrap_or_else(|e| panic!("{package} {task}: {e} (make onnxruntime)"));
+    let settings =
+        load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{package} {task}: {e}")).settings;
+    let loaded =
+        results::load(&settings).unwrap_or_else(|e| panic!("{package} {task}: {e} (make onnxruntime)"));
     let (metrics, _) = Metrics::new(&Health::new()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _context = runtime.enter();
@@ -217,11 +219,14 @@ pub fn refusal(package: &str, task: &Value, more: &Value) -> String {
     }
 }
 
+/// By package: how many answers, and the largest difference.
+type Cells = BTreeMap<String, (usize, f64)>;
+
 /// The largest differences of one task, by option and package.
 pub struct Table {
     task: &'static str,
-    /// In order of appearance: option, and by package how many answers and the largest difference.
-    rows: Vec<(String, BTreeMap<String, (usize, f64)>)>,
+    /// By option, in order of appearance.
+    rows: Vec<(String, Cells)>,
 }
 
 impl Table {
@@ -267,8 +272,14 @@ impl Table {
             return;
         }
         let stated = &text[start..end];
-        let shape = |table: &str| table.split('|').map(|cell| as_bound(cell).map_or(cell, |_| " n ").to_owned()).collect::<Vec<_>>();
-        assert_eq!(shape(stated), shape(&new), "docs/TASKS.md is not what was measured: UPDATE=1 rewrites it");
+        let shape = |table: &str| {
+            table.split('|').map(|cell| as_bound(cell).map_or(cell, |_| " n ").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shape(stated),
+            shape(&new),
+            "docs/TASKS.md is not what was measured: UPDATE=1 rewrites it"
+        );
         let numbers = |table: &str| table.split('|').filter_map(as_bound).collect::<Vec<_>>();
         let measured = self.markdown(bound);
         for (stated, measured) in numbers(stated).into_iter().zip(numbers(&measured)) {

@@ -3,8 +3,8 @@
 
     python tools/tasks/answers.py      # after packages.py; tests/golden/tasks/*.jsonl
 
-Each line: package, options as Hugging Face names them, input (an id of corpus.jsonl), and `answer`, or `raises` with the
-name of the exception. tests/golden/tasks/README.md says what else may be there.
+Each line: package, options as Hugging Face names them, input (an id of corpus.jsonl), and `answer`, or `raises` with
+the name of the exception. tests/golden/tasks/README.md says what else may be there.
 """
 import warnings
 
@@ -187,8 +187,8 @@ def token_classification():
 
 
 def feature_extraction():
-    """sentence-transformers' answers. It cuts first and normalises what is left (`encode`), so a cut vector has length 1
-    as well; its module Normalize, which stands before the cut, would leave it shorter."""
+    """sentence-transformers' answers. It cuts first and normalises what is left (`encode`), so a cut vector has
+    length 1 as well; its module Normalize, which stands before the cut, would leave it shorter."""
     rows = []
     choices = [{"pooling": pooling, "normalize": normalize, "truncate_dim": cut}
                for pooling in ("mean", "cls", "max") for normalize in (False, True) for cut in (None, 7)]

@@ -89,7 +89,8 @@ def write(name, rows):
     path.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
     raised = sum("raises" in row for row in rows)
     hang = sum("close" in row for row in rows)
-    print(f"{path.name}: {len(rows)} lines, {raised} of them raise, {hang} hang on a rounding, {path.stat().st_size} bytes")
+    size = path.stat().st_size
+    print(f"{path.name}: {len(rows)} lines, {raised} of them raise, {hang} hang on a rounding, {size} bytes")
 
 
 def words_of(text):

@@ -18,10 +18,12 @@ ALWAYS = "Where does Maria work?"
 # By id of the text.
 MORE = {
     "plain-01": ["Who moved?", "?", "王芳 \U0001f60d", "[SEP]", "Where? " * 40, " ", ""],
-    "names-01": ["Which city?"], "names-03": ["Which city is named?", "paris"], "marks-01": ["Who met whom, and where?"],
+    "names-01": ["Which city?"], "names-03": ["Which city is named?", "paris"],
+    "marks-01": ["Who met whom, and where?"],
     "cjk-01": ["王芳住在哪里？"], "emoji-01": ["Who works at the \U0001f3f3\ufe0f\u200d\U0001f308 shop?"],
     "address-01": ["What is the address?"], "log-01": ["From where did the login fail?"],
-    "long-01": ["Who went to Paris?", "What does the mail say?"], "long-02": ["Wo ist O'Neill?"], "long-03": ["What is the end?"],
+    "long-01": ["Who went to Paris?", "What does the mail say?"], "long-02": ["Wo ist O'Neill?"],
+    "long-03": ["What is the end?"],
 }
 EVERYWHERE = [{}, {"handle_impossible_answer": True}, {"align_to_words": False}]
 SOMETIMES = [{"max_answer_len": 1}, {"max_answer_len": 4}, {"top_k": 3}, {"top_k": 3, "handle_impossible_answer": True},

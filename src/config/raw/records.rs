@@ -165,6 +165,8 @@ pub(in crate::config) struct Output {
     pub(in crate::config) field: String,
     /// When a record has that field already.
     pub(in crate::config) on_existing: OnExisting,
+    /// Parts of the text that are written otherwise wherever the output has the text: `ips`, `uuids`, `hex`, `numbers`, `paths` become `[ip]`, `[uuid]`, `[hex]`, `[0]`, `[path]`. What the model reads is not changed by this (that is `input.mask`). Other fields, the key and the headers stay as they are, and so do dead letters.
+    pub(in crate::config) redact: Vec<Mask>,
     /// Give every label's score, not only the best one's.
     pub(in crate::config) scores: bool,
     /// How the output partition is chosen.

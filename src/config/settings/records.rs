@@ -193,6 +193,8 @@ pub struct Output {
     pub field: String,
     /// When the record has that field already.
     pub on_existing: OnExisting,
+    /// Parts of the text that are written otherwise.
+    pub redact: Vec<Mask>,
     /// Give every label's score, not only the best one's.
     pub scores: bool,
     /// Which partition of the output topic.
@@ -215,6 +217,7 @@ impl Output {
             mode,
             field: "nlp".to_owned(),
             on_existing: OnExisting::Error,
+            redact: Vec::new(),
             scores: false,
             partition: OutputPartition::Key,
             source_headers: false,

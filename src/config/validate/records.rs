@@ -153,6 +153,7 @@ impl Check<'_> {
                 raw::Partition::Input => to::OutputPartition::Input,
             },
             source_headers: raw.source_headers,
+            redact: raw.redact.iter().map(|kind| mask(*kind)).collect(),
             route_by: raw.route_by.clone(),
             uncertain: raw
                 .below

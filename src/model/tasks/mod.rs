@@ -6,6 +6,7 @@
 
 mod classification;
 mod feature_extraction;
+mod places;
 mod question_answering;
 mod report;
 mod template;

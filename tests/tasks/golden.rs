@@ -326,3 +326,31 @@ pub fn apart(one: &Value, other: &Value) -> f64 {
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
     (number(one) - number(other)).abs()
 }
+
+/// Is nothing of it but white space? Such a text is none to us; some tokenizers keep tokens of it.
+pub fn is_blank(text: &Text) -> bool {
+    text.text.trim().is_empty() || text.text_pair.as_ref().is_some_and(|second| second.trim().is_empty())
+}
+
+/// How far our list of labels (`[{"label", "score"}…]`) is from theirs, both with the best first. The labels are the
+/// same and in the same order, unless the scores are nearer to each other than what we agree in.
+#[track_caller]
+pub fn ranked(ours: &Value, theirs: &[(String, f64)]) -> f64 {
+    let ours = ours.as_array().unwrap();
+    assert_eq!(ours.len(), theirs.len(), "{ours:?} {theirs:?}");
+    let mut difference: f64 = 0.0;
+    for (ours, (label, score)) in ours.iter().zip(theirs) {
+        let own = ours["score"].as_f64().unwrap();
+        assert!(ours["label"] == *label || (own - score).abs() <= TOLERANCE, "{ours} is not {label} {score}");
+        difference = difference.max((own - score).abs());
+    }
+    difference
+}
+
+/// The result's label and score are the first of its list.
+#[track_caller]
+pub fn leads(result: &Value, list: &str) {
+    for key in ["label", "score"] {
+        assert_eq!(result[key], result[list][0][key], "{result}");
+    }
+}

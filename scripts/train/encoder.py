@@ -61,14 +61,15 @@ def embedded(model, tokenizer, texts):
     return {name: torch.stack(vectors) for name, vectors in pooled.items()}
 
 
-def measure(checkpoint, data, examples, draws):
+def measure(checkpoint, data, layers, examples, draws):
     import torch
     from tokenizers import Tokenizer
     from transformers import SqueezeBertModel
 
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    model = SqueezeBertModel.from_pretrained(checkpoint).eval()
+    less = {} if layers is None else {"num_hidden_layers": layers}
+    model = SqueezeBertModel.from_pretrained(checkpoint, **less).eval()
     train, test = read(data / "train.csv"), read(data / "test.csv")
     names = sorted({category for _, category in train})
     of = [[i for i, (_, category) in enumerate(train) if category == name] for name in names]
@@ -102,13 +103,14 @@ def main():
     verb = verbs.add_parser("measure")
     verb.add_argument("checkpoint", type=Path)
     verb.add_argument("data", type=Path)
+    verb.add_argument("--layers", type=int, help="the first so many only; 0: the embeddings")
     verb.add_argument("--examples", type=int, default=5)
     verb.add_argument("--draws", type=int, default=10)
     a = parser.parse_args()
     if a.verb == "checkpoint":
         headless(a.checkpoint, a.out)
     else:
-        measure(a.checkpoint, a.data, a.examples, a.draws)
+        measure(a.checkpoint, a.data, a.layers, a.examples, a.draws)
 
 
 if __name__ == "__main__":

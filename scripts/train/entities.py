@@ -107,6 +107,7 @@ def train(model, rows, a, pad, unknown, judge):
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, (steps - step) / (steps - warm))
     )
+    weights = torch.tensor([1.0 if label == "O" else a.entity_weight for label in LABELS])
     chance, best = random.Random(a.seed), (-1.0, None, None)
     for epoch in range(1, a.epochs + 1):
         model.train()
@@ -115,7 +116,9 @@ def train(model, rows, a, pad, unknown, judge):
             ids, mask, labels = padded([rows[i] for i in part], pad)
             hidden = (torch.rand(ids.shape) < a.unknown) & (labels != IGNORED)
             logits = model(input_ids=ids.masked_fill(hidden, unknown), attention_mask=mask).logits
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), weight=weights, ignore_index=IGNORED
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
@@ -140,10 +143,11 @@ def main():
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-4, help="of the encoder")
+    parser.add_argument("--rate", type=float, default=3e-4, help="of the encoder")
     parser.add_argument("--head-rate", type=float, default=1e-3)
+    parser.add_argument("--entity-weight", type=float, default=1.0, help="of a token of an entity against others")
     parser.add_argument("--unknown", type=float, default=0.1, help="share of tokens that are hidden in training")
     parser.add_argument("--train-tables", action="store_true", help="train the embeddings' tables, too")
     parser.add_argument("--seed", type=int, default=17)

@@ -231,14 +231,13 @@ fn normalised(vector: &[f32]) -> Vec<f32> {
     vector.iter().map(|x| x / length).collect()
 }
 
-/// Same weights, same texts of calibration: together they cost little more than one of them.
-#[test]
-fn the_encoder_runs_as_one_graph_with_the_sentiment_model() {
-    let settings = ["models/sentiment", "models/encoder"].map(|path| on_cpu(here(path)));
+/// Answers of both packages, for two texts, by one graph and by each alone; the same to the bit.
+fn run_together(other: &str, reads: Reads) {
+    let settings = ["models/sentiment", other].map(|path| on_cpu(here(path)));
     let opened: Vec<Opened<'_>> = settings.iter().map(|s| open(s).unwrap()).collect();
-    let reads = [Reads::Logits { labels: 2 }, Reads::Pooled { pooling: Pooling::Mean, hidden: 384 }];
-    let of_each: Vec<(&Opened<'_>, Reads)> = opened.iter().zip(reads).collect();
-    let mut together = warm_together(&of_each).unwrap().expect("they have an encoder in common");
+    let of_each: Vec<(&Opened<'_>, Reads)> =
+        opened.iter().zip([Reads::Logits { labels: 2 }, reads]).collect();
+    let mut together = warm_together(&of_each).unwrap().expect("most of their weights are the same");
     let tokenizer = tokenizer(&opened[0].package);
     let texts = ["Where is my card?", "a charming and often affecting journey"]
         .map(|text| tokenizer.tokenize(text).unwrap().0.swap_remove(0));
@@ -248,4 +247,16 @@ fn the_encoder_runs_as_one_graph_with_the_sentiment_model() {
     for (text, both) in together.iter().enumerate() {
         assert_eq!(both, &[alone[0][text].clone(), alone[1][text].clone()].concat(), "text {text}");
     }
+}
+
+/// Same weights, same texts of calibration: together they cost little more than one of them.
+#[test]
+fn the_encoder_runs_as_one_graph_with_the_sentiment_model() {
+    run_together("models/encoder", Reads::Pooled { pooling: Pooling::Mean, hidden: 384 });
+}
+
+/// Other layers, over the same tables.
+#[test]
+fn the_entities_share_their_tables_with_the_sentiment_model() {
+    run_together("models/entities", Reads::TokenLogits { labels: 13 });
 }

@@ -107,7 +107,9 @@ def train(model, rows, a, pad, unknown, judge):
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, (steps - step) / (steps - warm))
     )
-    weights = torch.tensor([1.0 if label == "O" else a.entity_weight for label in LABELS])
+    weights = None
+    if a.entity_weight != 1.0:
+        weights = torch.tensor([1.0 if label == "O" else a.entity_weight for label in LABELS])
     chance, best = random.Random(a.seed), (-1.0, None, None)
     for epoch in range(1, a.epochs + 1):
         model.train()

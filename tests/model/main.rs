@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod build;
+mod bundled;
 mod checkpoints;
 mod compile;
 mod golden;

@@ -119,7 +119,8 @@ impl Stages {
                 }
             })?;
         }
-        let mut shown = recent.sampler().map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
+        let mut shown =
+            recent.sampler().map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
         let told = metrics.clone();
         threads.spawn("enrich", move |_| enrich(&enricher, answered, &told, shown.as_mut(), &out))?;
         let limits = batch::Limits {

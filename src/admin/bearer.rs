@@ -27,9 +27,11 @@ async fn admit(State(wanted): State<[u8; 32]>, request: Request, next: Next) -> 
     if shown.is_some_and(|shown| openssl::memcmp::eq(&shown, &wanted)) {
         return next.run(request).await;
     }
-    let schemes = ["Bearer", "Basic realm=\"squeezeflow: any user, the token as password\", charset=\"UTF-8\""];
+    let schemes =
+        ["Bearer", "Basic realm=\"squeezeflow: any user, the token as password\", charset=\"UTF-8\""];
     let challenges = AppendHeaders(schemes.map(|scheme| (header::WWW_AUTHENTICATE, scheme)));
-    let wanted = "a token is wanted: Authorization: Bearer … (or Basic, with any user and the token as password)\n";
+    let wanted =
+        "a token is wanted: Authorization: Bearer … (or Basic, with any user and the token as password)\n";
     (StatusCode::UNAUTHORIZED, challenges, wanted).into_response()
 }
 

@@ -44,7 +44,8 @@ fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
     let model = model::load(&pipeline.settings.model).map_err(|e| fail(&e, Exit::Model))?;
     refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.facts()))?;
     if !shutdown.is_requested() {
-        work(&runtime, shutdown, pipeline.settings, pipeline.in_force, model).map_err(|e| fail(&e, e.exit()))?;
+        work(&runtime, shutdown, pipeline.settings, pipeline.in_force, model)
+            .map_err(|e| fail(&e, e.exit()))?;
     }
     Ok(())
 }

@@ -46,7 +46,8 @@ pub(super) fn in_force(raw: &raw::Pipeline, settings: &Settings, places: &Places
     for (at, now) in resolved {
         if !told.iter().any(|one| one.path == at) {
             let one = InForce { path: at.to_owned(), value: now, origin: "default".to_owned() };
-            let section = |one: &InForce| path::parent(at).is_some_and(|above| path::within(&one.path, above));
+            let section =
+                |one: &InForce| path::parent(at).is_some_and(|above| path::within(&one.path, above));
             match told.iter().rposition(section) {
                 Some(last) => told.insert(last + 1, one),
                 None => told.push(one),

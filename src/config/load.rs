@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::in_force::{InForce, in_force};
 use super::layers::{self, Layer, PREFIX};
 use super::problem::{ConfigError, Origin, Problem, Severity};
 use super::yaml::{self, Document, Scalars};
-use super::in_force::{InForce, in_force};
 use super::{Settings, explain, path, raw, schema, validate};
 
 /// The key of the cases.

@@ -174,7 +174,10 @@ mod tests {
         let letters = recent.letters();
         assert_eq!(letters.len(), LETTERS);
         let first = letters.first().unwrap();
-        assert_eq!((first.offset, first.partition, first.reason, first.stage), (99, 3, "invalid_json", "decode"));
+        assert_eq!(
+            (first.offset, first.partition, first.reason, first.stage),
+            (99, 3, "invalid_json", "decode")
+        );
         assert!(!serde_json::to_string(&letters).unwrap().contains("planted"));
     }
 

@@ -63,12 +63,8 @@ pub(super) struct Counts {
 impl Counts {
     /// Records that went past the model: passed, and dead for another reason than what came after it.
     pub(super) fn aside(&self) -> u64 {
-        let after = [
-            Reason::InferenceFailed,
-            Reason::NonFiniteOutput,
-            Reason::OutputTooLarge,
-            Reason::OutputRefused,
-        ];
+        let after =
+            [Reason::InferenceFailed, Reason::NonFiniteOutput, Reason::OutputTooLarge, Reason::OutputRefused];
         let before = self.dead.iter().filter(|(reason, _)| after.iter().all(|r| r.as_str() != *reason));
         self.passed + before.map(|(_, count)| count).sum::<u64>()
     }
@@ -111,18 +107,13 @@ impl Scrape {
         scrape
     }
 
-    fn take(
-        &mut self,
-        name: &str,
-        metric: &Metric,
-        partitions: &mut BTreeMap<(String, i64), Partition>,
-    ) {
+    fn take(&mut self, name: &str, metric: &Metric, partitions: &mut BTreeMap<(String, i64), Partition>) {
         let label = |key: &str| {
             let pair = metric.get_label().iter().find(|pair| pair.name() == key);
             pair.map_or("", |pair| pair.value())
         };
         // Counters and gauges alike: which of the two a name is, its metric says.
-        let value = || metric.get_counter().value() + metric.get_gauge().value();
+        let value = || metric.get_counter().get_value() + metric.get_gauge().get_value();
         let whole = || value().max(0.0) as u64;
         let Self { counts, labels, times, depths, gauges, .. } = self;
         match name {

@@ -31,6 +31,8 @@ pub(super) struct History {
     partitions: Vec<Partition>,
     gauges: Gauges,
     depths: [u64; Station::ALL.len()],
+    /// Before the first scrape.
+    nothing: Counts,
 }
 
 /// What is kept of a scrape.
@@ -151,9 +153,8 @@ impl History {
     /// What there is to say now.
     pub(super) fn figures(&self) -> Figures<'_> {
         let point = self.kept.len().checked_sub(1).and_then(|last| self.point(last, &self.named()));
-        let zero = Counts::default();
-        let now = self.kept.back().map_or(&zero, |last| &last.counts);
-        let then = self.before(WINDOW).map_or(&zero, |kept| &kept.counts);
+        let now = self.kept.back().map_or(&self.nothing, |last| &last.counts);
+        let then = self.before(WINDOW).map_or(&self.nothing, |kept| &kept.counts);
         let reasons = now.dead.iter().map(|(reason, count)| {
             let before = then.dead.get(reason).copied().unwrap_or(0);
             (reason.as_str(), *count, count.saturating_sub(before))
@@ -271,7 +272,8 @@ impl History {
     fn before(&self, window: Duration) -> Option<&Kept> {
         let last = self.kept.back()?;
         // Half a step more: ticks are not to the nanosecond.
-        let mut inside = self.kept.iter().skip_while(|k| last.when.duration_since(k.when) > window + EVERY / 2);
+        let mut inside =
+            self.kept.iter().skip_while(|k| last.when.duration_since(k.when) > window + EVERY / 2);
         inside.next().filter(|kept| kept.when < last.when)
     }
 
@@ -397,7 +399,8 @@ mod tests {
     fn a_window_has_what_happened_in_it() {
         let (metrics, registry) = crate::telemetry::Metrics::new(&crate::telemetry::Health::new()).unwrap();
         let scrapes = (0..200).map(|n| {
-            let began = Instant::now().checked_sub(Duration::from_millis(if n < 100 { 40 } else { 3 })).unwrap();
+            let began =
+                Instant::now().checked_sub(Duration::from_millis(if n < 100 { 40 } else { 3 })).unwrap();
             metrics.delivered(began, began, crate::record::Timestamp(None));
             Scrape::of(&registry.gather())
         });

@@ -119,7 +119,9 @@ async fn first_the_past_and_then_what_comes() {
     let letter = DeadLetter { reason: Reason::InvalidJson, message: "m".to_owned(), stage: Stage::Decode };
     shown.recent.letter(&record, &letter);
     let mut stream = open(&server, "/events", "localhost:1").await;
-    let answer = read(&mut stream, |so_far| so_far.contains("event: now\ndata: {") && so_far.ends_with("\n\n\r\n")).await;
+    let answer =
+        read(&mut stream, |so_far| so_far.contains("event: now\ndata: {") && so_far.ends_with("\n\n\r\n"))
+            .await;
     assert!(answer.contains("content-type: text/event-stream") && answer.contains("retry: 1000"), "{answer}");
     assert!(answer.contains("cache-control: no-store"), "{answer}");
     let past = event(&answer, "past");

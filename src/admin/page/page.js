@@ -13,7 +13,7 @@ function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value !== undefined) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
@@ -58,8 +58,8 @@ const list = (path) => setting(path).replace(/^\[|\]$/g, '');
 
 // ---- the flow: drawn once, then only its words change
 
-const BOX = { w: 100, h: 66 };
-const AT = (column, row) => [4 + column * 154, [6, 94, 182][row]];
+const BOX = { w: 108, h: 66 };
+const AT = (column, row) => [2 + column * 162, [6, 94, 182][row]];
 const PLACES = [
   // name in the metrics, what it is called, where, what is done there
   ['in', 'Kafka', 0, 1], ['tokenize', 'Text', 1, 1], ['queue', 'Batcher', 2, 1], ['inference', 'Model', 3, 1],
@@ -113,7 +113,7 @@ function drawFlow() {
     return place;
   });
   flow.edges = edges;
-  flow.svg = svg('svg', { viewBox: '0 0 1186 254', role: 'img' }, edges.map((e) => e.edge), boxes);
+  flow.svg = svg('svg', { viewBox: '0 0 1246 254', role: 'img' }, edges.map((e) => e.edge), boxes);
   put(by('flow'), flow.svg);
 }
 
@@ -140,7 +140,7 @@ function showFlow({ rates, depths, lag, totals, gauges }) {
     queue: [, perBatch ? `${rate(perBatch)} a batch` : 'waiting'],
     inference: [, `${rate(rates.batches)} batches/s`],
     cache: [, `${count(gauges.cache_entries)} kept`],
-    enrich: [, 'or waiting parts'],
+    enrich: [, 'and their parts'],
     settle: [, 'for their turn'],
     publish: [, `${rate(rates.commits)} commits/s`],
     out: [fit(setting('output.topic'), 15), count(totals.enriched)],
@@ -344,7 +344,7 @@ function show() {
 }
 
 function linked(is) {
-  mark('link', is, is ? 'live' : 'reconnecting');
+  mark('link', is, is ? 'connected' : 'reconnecting');
   document.body.className = is ? '' : 'stale';
 }
 

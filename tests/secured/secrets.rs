@@ -98,7 +98,7 @@ fn loud(broker: &Broker, name: &str, listener: &str) -> Pipeline {
             "ca_file": file("ca.pem"), "certificate_file": file("worker.crt"), "key_file": file("locked.key"),
             "key_password": { "env": "KEY_PASSWORD" },
         }))
-        .set("kafka.librdkafka", json!({ "debug": "all", "client.rack": "planted-export-token" }))
+        .set("kafka.librdkafka", json!({ "debug": "all" }))
         .set("admin.token", json!({ "env": "ADMIN_TOKEN" }))
         .set("log.level", "trace")
 }

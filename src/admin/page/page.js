@@ -161,7 +161,7 @@ function showFlow({ rates, depths, lag, totals, gauges }) {
 // ---- charts
 
 const C = { w: 560, h: 176, left: 50, right: 6, top: 8, bottom: 22 };
-const X = (at, end) => C.left + (C.w - C.left - C.right) * (1 - (end - at) / WINDOW);
+const X = (at, end) => C.left + (C.w - C.left - C.right) * Math.max(0, 1 - (end - at) / WINDOW);
 const Y = (share) => C.top + (C.h - C.top - C.bottom) * (1 - share);
 const ceiling = (n) => {
   const power = 10 ** Math.floor(Math.log10(n));
@@ -367,7 +367,9 @@ function connect() {
   });
   source.addEventListener('now', (event) => {
     const now = JSON.parse(event.data);
-    if (now.point) state.points.push(now.point);
+    // The past may have had it already.
+    const last = state.points[state.points.length - 1];
+    if (now.point && !(last && last.at >= now.point.at)) state.points.push(now.point);
     state.points = state.points.filter((point) => point.at > now.at - WINDOW);
     heard(now);
   });

@@ -11,7 +11,7 @@ demo: prepare onnxruntime ## real text through an embedded Kafka and SqueezeBERT
 test: prepare onnxruntime kafka browser ## all tests, a real Apache Kafka and a real browser among them
 	cargo test --no-fail-fast
 
-screenshot: prepare onnxruntime kafka browser ## the pictures of the page in docs/, anew; six minutes
+screenshot: prepare onnxruntime kafka browser ## the pictures of the page in docs/, anew; some minutes
 	SQUEEZEFLOW_SCREENSHOT=1 cargo test --test page its_pictures -- --nocapture
 
 accounted: prepare onnxruntime kafka ## 100,000 records of every kind through a real Kafka, each accounted for

@@ -72,9 +72,17 @@ impl Browser {
             .into();
         let profile = format!("--user-data-dir={}", dir.join("profile").display());
         let arguments = json!([
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--hide-scrollbars", "--window-size=1280,900", profile,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--window-size=1280,900",
+            profile,
         ]);
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -83,7 +91,11 @@ impl Browser {
         } } });
         let url = format!("http://127.0.0.1:{port}/session");
         let id = ask(&agent, &url, Some(&wanted))["sessionId"].as_str().unwrap().to_owned();
-        Self { agent, session: format!("{url}/{id}"), _driver: driver }
+        let browser = Self { agent, session: format!("{url}/{id}"), _driver: driver };
+        // Not the page that it greets with.
+        browser.open("about:blank");
+        (browser.console(), browser.requests());
+        browser
     }
 
     pub fn open(&self, url: &str) {
@@ -110,16 +122,23 @@ impl Browser {
     /// What the console holds since the last time: errors, warnings and all else.
     pub fn console(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "browser" }));
-        entries.as_array().unwrap().iter().map(|entry| format!("{} {}", entry["level"], entry["message"])).collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| format!("{} {}", entry["level"], entry["message"]))
+            .collect()
     }
 
-    /// The addresses that it asked since the last time.
+    /// The addresses that it asked since the last time, but for pages of its own.
     pub fn requests(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "performance" }));
         let messages = entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap());
-        let events = messages.map(|message| serde_json::from_str::<Value>(message).unwrap()["message"].clone());
+        let events =
+            messages.map(|message| serde_json::from_str::<Value>(message).unwrap()["message"].clone());
         let requests = events.filter(|event| event["method"] == "Network.requestWillBeSent");
-        requests.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
+        let urls = requests.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned());
+        urls.filter(|url| ["chrome:", "about:", "data:"].iter().all(|own| !url.starts_with(own))).collect()
     }
 
     /// Light or dark, as the system would ask for it.

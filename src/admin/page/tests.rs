@@ -210,7 +210,15 @@ async fn cost_tmp() {
         let health = Health::new();
         let (metrics, registry) = Metrics::new(&health).unwrap();
         for p in 0..partitions {
-            metrics.partition("reviews", p, PartitionFigure { lag_records: Some(7), lag_time: Some(Duration::from_secs(1)), oldest_unsettled: Duration::ZERO });
+            metrics.partition(
+                "reviews",
+                p,
+                PartitionFigure {
+                    lag_records: Some(7),
+                    lag_time: Some(Duration::from_secs(1)),
+                    oldest_unsettled: Duration::ZERO,
+                },
+            );
         }
         let (sampler, task) = Sampler::start(registry, Shown { health, ..Shown::default() });
         let mut best = Duration::MAX;

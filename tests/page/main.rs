@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use browser::Browser;
 use drip::Drip;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::client::{Client, Message};
 use support::cluster::Cluster;
 use support::here;
@@ -233,6 +233,7 @@ fn its_pictures() {
         .set("input.topics", json!(["reviews"]))
         .set("output.topic", "reviews.tagged")
         .set("dead_letter.topic", "reviews.dead")
+        .set("kafka.commit_interval", "200ms")
         .set("admin.show_text", true);
     if in_earnest {
         pipeline =
@@ -242,16 +243,20 @@ fn its_pictures() {
     let samples = squeezeflow::demo::stream(4_000);
     let _drip = Drip::start(&client, "reviews", move |number| {
         let sample = &samples[number % samples.len()];
-        Message {
-            key: Some(sample.key.clone().into_bytes()),
-            value: sample.value.clone(),
-            ..Message::default()
+        let mut value = sample.value.clone();
+        // Every other one as nobody wrote it before.
+        let parsed = value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
+        if let Some(mut document) = parsed.filter(|document| number % 2 == 0 && document.get("id").is_some()) {
+            let text = format!("{} ({number})", document["text"].as_str().unwrap_or_default());
+            document["text"] = text.into();
+            value = Some(document.to_string().into_bytes());
         }
+        Message { key: Some(sample.key.clone().into_bytes()), value, ..Message::default() }
     });
     let browser = Browser::start();
     browser.resize(1280, 1640);
     browser.open(&page(&worker));
-    let points = if in_earnest { 100 } else { 3 };
+    let points = if in_earnest { 75 } else { 3 };
     let patience = Duration::from_secs(if in_earnest { 400 } else { 60 });
     until("the charts to fill", patience, || {
         browser.run("return state.points.length").as_u64().is_some_and(|n| n >= points)

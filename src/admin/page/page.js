@@ -37,6 +37,7 @@ const count = (n) => (n < 100000 ? whole.format(n) : short.format(n));
 const rate = (n) => (n > 0 && n < 9.95 ? n.toFixed(1) : count(n));
 const seconds = (q) => (q === null || q === undefined ? null : typeof q === 'number' ? q : q.above);
 function span(s) {
+  if (!s) return '0';
   if (s < 0.9995) return `${s < 0.00995 ? (s * 1e3).toFixed(1) : Math.round(s * 1e3)} ms`;
   if (s < 99.95) return `${s < 9.995 ? s.toFixed(2) : s.toFixed(1)} s`;
   if (s < 5400) return `${Math.round(s / 60)} min`;
@@ -86,10 +87,10 @@ function way(from, to) {
     return [`M${a} ${y1 + BOX.h}V${low - 14}q0 14 14 14H${b - 14}q14 0 14 -14V${y1 + BOX.h + 3}`, (a + b) / 2, low - 7];
   }
   const [a, b, m] = [x1 + w, x2 - 3, (x1 + w + x2) / 2];
-  if (y1 === y2) return [`M${a} ${y1 + mid}H${b}`, m, y1 + mid - 8];
+  if (y1 === y2) return [`M${a} ${y1 + mid}H${b}`, to === 'out' ? m + 13 : m, y1 + mid - 8];
   const [c, d] = [y1 + mid, y2 + mid];
   const out = from === 'publish' || from === 'queue';
-  return [`M${a} ${c}C${m} ${c} ${m} ${d} ${b} ${d}`, out ? m + 8 : m - 6, y2 > y1 === out ? d + (out ? 4 : -50) : (out ? d - 10 : c - 10)];
+  return [`M${a} ${c}C${m} ${c} ${m} ${d} ${b} ${d}`, out ? m + 8 : m - 6, y2 > y1 === out ? d + (out ? 18 : -50) : (out ? d - 10 : c - 10)];
 }
 
 const flow = {};

@@ -202,37 +202,3 @@ async fn a_slow_browser_misses_some() {
     assert!(first.unwrap().contains("\"totals\""));
     assert!(timeout(Duration::from_millis(50), watcher.next()).await.is_err(), "there was one only");
 }
-
-#[tokio::test]
-async fn cost_tmp() {
-    use crate::telemetry::PartitionFigure;
-    for partitions in [4, 100, 1000] {
-        let health = Health::new();
-        let (metrics, registry) = Metrics::new(&health).unwrap();
-        for p in 0..partitions {
-            metrics.partition(
-                "reviews",
-                p,
-                PartitionFigure {
-                    lag_records: Some(7),
-                    lag_time: Some(Duration::from_secs(1)),
-                    oldest_unsettled: Duration::ZERO,
-                },
-            );
-        }
-        let (sampler, task) = Sampler::start(registry, Shown { health, ..Shown::default() });
-        let mut best = Duration::MAX;
-        for looked_at in [false, true] {
-            let _w = looked_at.then(|| sampler.watch());
-            for _ in 0..50 {
-                let start = std::time::Instant::now();
-                sampler.tick();
-                best = best.min(start.elapsed());
-            }
-            eprintln!("COST {partitions} partitions, looked at {looked_at}: {best:?}");
-            best = Duration::MAX;
-        }
-        eprintln!("COST past {} bytes", sampler.past().len());
-        task.abort();
-    }
-}

@@ -246,7 +246,8 @@ fn its_pictures() {
         let mut value = sample.value.clone();
         // Every other one as nobody wrote it before.
         let parsed = value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
-        if let Some(mut document) = parsed.filter(|document| number % 2 == 0 && document.get("id").is_some()) {
+        if let Some(mut document) = parsed.filter(|document| number % 2 == 0 && document.get("id").is_some())
+        {
             let text = format!("{} ({number})", document["text"].as_str().unwrap_or_default());
             document["text"] = text.into();
             value = Some(document.to_string().into_bytes());

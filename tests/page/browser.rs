@@ -94,7 +94,8 @@ impl Browser {
         let browser = Self { agent, session: format!("{url}/{id}"), _driver: driver };
         // Not the page that it greets with.
         browser.open("about:blank");
-        (browser.console(), browser.requests());
+        browser.console();
+        browser.requests();
         browser
     }
 

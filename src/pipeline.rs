@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Batcher, Run, Slot, Watched, infer_isolating};
+use crate::batch::{self, Batcher, Run, Slot, Watched, Work, infer_isolating};
 use crate::cache::{Answered, Cache};
 use crate::config::Settings;
 use crate::enrich::Enricher;
@@ -25,7 +25,7 @@ use crate::fate::Fate;
 use crate::join::Join;
 use crate::model::{Infer, InferError, Layout, Loaded, Output, Package};
 use crate::record::{Outcome, Record, Tracked};
-use crate::telemetry::{Metrics, Pulse, Spans, Telemetry};
+use crate::telemetry::{Metrics, Pulse, Sampler, Spans, Station, Telemetry};
 use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
@@ -64,13 +64,14 @@ pub struct Stages {
     /// What the sessions are at, and how long they may be.
     runs: Vec<Arc<Run>>,
     patience: Duration,
+    metrics: Metrics,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Stages {
     /// Builds and starts all stages. Must be called inside a tokio runtime: the batcher is a task.
     pub fn start(settings: &Settings, loaded: Loaded, telemetry: &Telemetry) -> Result<Self, PipelineError> {
-        let Telemetry { metrics, health, spans } = telemetry;
+        let Telemetry { metrics, health, spans, recent } = telemetry;
         let Loaded { package, sessions, receipt } = loaded;
         let tokenizer = tokenizer(settings, &package)?;
         let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
@@ -98,7 +99,10 @@ impl Stages {
         for _ in 0..settings.limits.text_workers.get() {
             let (reader, records) = (reader.clone(), input.clone());
             let (readings, out, batcher) = (readings_in.clone(), out.clone(), pulse.clone());
-            threads.spawn("text", move |_| text_worker(&reader, &records, &readings, &batcher, &out))?;
+            let metrics = metrics.clone();
+            threads.spawn("text", move |_| {
+                text_worker(&reader, &records, &readings, &batcher, &metrics, &out);
+            })?;
         }
         let mut runs = Vec::new();
         for (number, model) in sessions.into_iter().enumerate() {
@@ -115,7 +119,10 @@ impl Stages {
                 }
             })?;
         }
-        threads.spawn("enrich", move |_| enrich(&enricher, answered, &out))?;
+        let mut shown =
+            recent.sampler().map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
+        let told = metrics.clone();
+        threads.spawn("enrich", move |_| enrich(&enricher, answered, &told, shown.as_mut(), &out))?;
         let limits = batch::Limits {
             max_tokens: settings.batch.max_tokens.get(),
             max_size: settings.batch.max_size.get(),
@@ -131,12 +138,14 @@ impl Stages {
             }
         });
         let (fault, threads) = (threads.fault, threads.handles);
-        Ok(Self { input, outcomes, fault, runs, patience: settings.batch.timeout, threads })
+        let (metrics, patience) = (metrics.clone(), settings.batch.timeout);
+        Ok(Self { input, outcomes, fault, runs, patience, metrics, threads })
     }
 
     /// Hands an admitted record to the text workers. Does not block while at most
     /// `max_in_flight_records` are admitted.
     pub fn submit(&self, record: Tracked<Record>) -> Result<(), PipelineError> {
+        self.metrics.moved(1, None, Some(Station::Tokenize));
         match self.input.push(record.ticket.partition, record) {
             true => Ok(()),
             false => Err(self.take_fault().unwrap_or(PipelineError::Closed)),
@@ -195,6 +204,7 @@ fn text_worker(
     records: &Intake<Tracked<Record>>,
     readings: &mpsc::Sender<Tracked<Reading>>,
     batcher: &Pulse,
+    metrics: &Metrics,
     out: &Sender<Tracked<Outcome>>,
 ) {
     while let Some(Tracked { ticket, trace, mut stamps, item: record }) = records.pop() {
@@ -204,9 +214,13 @@ fn text_worker(
         let sent = match result {
             Ok(item) => {
                 batcher.given();
+                metrics.moved(1, Some(Station::Tokenize), Some(Station::Queue));
                 readings.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok()
             }
-            Err(item) => out.send(Tracked { ticket, trace, stamps, item }).is_ok(),
+            Err(item) => {
+                metrics.moved(1, Some(Station::Tokenize), None);
+                out.send(Tracked { ticket, trace, stamps, item }).is_ok()
+            }
         };
         if !sent {
             return;
@@ -239,6 +253,7 @@ fn session(
         }
         let Ok(mut batch) = next.blocking_recv() else { return Ok(()) };
         pulse.moves();
+        metrics.moved(documents(&batch), Some(Station::Queue), Some(Station::Inference));
         let started = Instant::now();
         for work in &mut batch {
             work.stamps.batched = Some(started);
@@ -265,16 +280,52 @@ fn session(
 }
 
 /// Answers to outcomes, once all parts of a document are answered.
-fn enrich(enricher: &Enricher, mut answered: mpsc::Receiver<Answered>, out: &Sender<Tracked<Outcome>>) {
+fn enrich(
+    enricher: &Enricher,
+    mut answered: mpsc::Receiver<Answered>,
+    metrics: &Metrics,
+    mut shown: Option<&mut Shown>,
+    out: &Sender<Tracked<Outcome>>,
+) {
     let mut join = Join::default();
     while let Some(answers) = answered.blocking_recv() {
         for (work, answer) in answers {
             let Some(joined) = join.add(work, answer) else { continue };
-            if out.send(joined.map(|joined| enricher.outcome(joined))).is_err() {
+            let text = shown.as_ref().and_then(|shown| shown.text(&joined.item.head.document.text));
+            let outcome = joined.map(|joined| enricher.outcome(joined));
+            if let (Some(shown), Some(text)) = (&mut shown, text) {
+                shown.tell(text, &outcome.item);
+            }
+            metrics.moved(1, Some(Station::Enrich), None);
+            if out.send(outcome).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Texts for the page, where the pipeline wants them shown.
+struct Shown {
+    sampler: Sampler,
+    masker: Masker,
+}
+
+impl Shown {
+    /// The beginning of this text as the model read it, if it is time for one.
+    fn text(&self, text: &str) -> Option<String> {
+        self.sampler.is_due(Instant::now()).then(|| Sampler::beginning(&self.masker.apply(text).0))
+    }
+
+    fn tell(&mut self, text: String, outcome: &Outcome) {
+        if let Outcome::Enriched { emit, .. } = outcome {
+            self.sampler.take(Instant::now(), text, &emit.label, emit.score);
+        }
+    }
+}
+
+/// Sequences that have their document with them.
+fn documents(batch: &[Tracked<Work>]) -> usize {
+    batch.iter().filter(|work| work.item.head.is_some()).count()
 }
 
 /// Where the first failure of any stage is kept until the owner of the edges looks.

@@ -1,6 +1,6 @@
 # Everything a person or CI calls. Each target prepares what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test accounted chaos fuzz lint check-deploy bench bench-stages build prepare onnxruntime kafka clean
+.PHONY: help demo test screenshot browser accounted chaos fuzz lint check-deploy bench bench-stages build prepare onnxruntime kafka clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -8,8 +8,11 @@ help: ## this list
 demo: prepare onnxruntime ## real text through an embedded Kafka and SqueezeBERT, in the terminal
 	cargo run --quiet --bin squeezeflow -- demo
 
-test: prepare onnxruntime kafka ## all tests, a real Apache Kafka among them
+test: prepare onnxruntime kafka browser ## all tests, a real Apache Kafka and a real browser among them
 	cargo test --no-fail-fast
+
+screenshot: prepare onnxruntime kafka browser ## the pictures of the page in docs/, anew; some minutes
+	SQUEEZEFLOW_SCREENSHOT=1 cargo test --test page its_pictures -- --nocapture
 
 accounted: prepare onnxruntime kafka ## 100,000 records of every kind through a real Kafka, each accounted for
 	SQUEEZEFLOW_ACCOUNTED=100000 cargo test --test kafka accounted -- --nocapture --test-threads 1
@@ -54,6 +57,9 @@ onnxruntime: ## the pinned ONNX Runtime library, from its wheel on PyPI
 kafka: ## the pinned Apache Kafka for the tests, from Maven Central
 	@scripts/prepare.sh kafka
 	@scripts/fetch-kafka.sh
+
+browser: ## Chromium for the page's tests, where it may be installed
+	@scripts/prepare.sh browser
 
 clean: ## what was built and fetched
 	rm -rf target .cache

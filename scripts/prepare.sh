@@ -21,6 +21,14 @@ if [ "${1:-}" = kafka ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2
   need mvn maven
 fi
 
+# `prepare.sh browser`: what the page's tests need. Where it cannot be installed they say what was not run.
+if [ "${1:-}" = browser ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  need chromium chromium
+  need chromedriver chromium-driver
+  # Without any font a picture has no words.
+  [ -n "$(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
+fi
+
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "prepare: installing ${missing[*]}"

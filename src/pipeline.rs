@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Batcher, Portion, Run, Slot, Watched, infer_isolating, portions};
+use crate::batch::{self, Batcher, Portion, Run, Slot, Watched, Work, infer_isolating, portions};
 use crate::cache::{Answered, Cache};
 use crate::config::Settings;
 use crate::enrich::Enricher;
@@ -26,7 +26,7 @@ use crate::join::{Join, Joined};
 use crate::model::{Infer, InferError, Layout, Loaded, Output};
 use crate::record::{Outcome, Record, Tracked};
 use crate::results::Results;
-use crate::telemetry::{Metrics, Pulse, Spans, Telemetry};
+use crate::telemetry::{Metrics, Pulse, Sampler, Spans, Station, Telemetry};
 use crate::text::{Decoder, Intake, Masker, Reader, Stream, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
@@ -65,6 +65,7 @@ pub struct Stages {
     /// What the sessions are at, and how long they may be.
     runs: Vec<Arc<Run>>,
     patience: Duration,
+    metrics: Metrics,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -75,7 +76,7 @@ impl Stages {
         results: Results,
         telemetry: &Telemetry,
     ) -> Result<Self, PipelineError> {
-        let Telemetry { metrics, health, spans } = telemetry;
+        let Telemetry { metrics, health, spans, recent } = telemetry;
         let Results { models, streams, tasks } = results;
         let model_of: Arc<[usize]> = streams.iter().map(|(model, _)| *model).collect();
         let streams: Vec<Stream> = streams.into_iter().map(|(_, stream)| stream).collect();
@@ -139,16 +140,26 @@ impl Stages {
             let (reader, records, out) = (reader.clone(), input.clone(), out.clone());
             let next =
                 Next { model_of: model_of.clone(), batchers: batchers.clone(), enricher: enricher.clone() };
-            threads.spawn("text", move |_| text_worker(&reader, &records, &next, &out))?;
+            let metrics = metrics.clone();
+            threads.spawn("text", move |_| text_worker(&reader, &records, &next, &metrics, &out))?;
         }
-        threads.spawn("enrich", move |_| enrich(&enricher, answered, &out))?;
+        // What the output hides is not shown on a page either.
+        let hides = redacts || !settings.output.redact.is_empty();
+        let mut shown = recent
+            .sampler()
+            .filter(|_| !hides)
+            .map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
+        let told = metrics.clone();
+        threads.spawn("enrich", move |_| enrich(&enricher, answered, &told, shown.as_mut(), &out))?;
         let (fault, threads) = (threads.fault, threads.handles);
-        Ok(Self { input, outcomes, fault, runs, patience: settings.batch.timeout, threads })
+        let (metrics, patience) = (metrics.clone(), settings.batch.timeout);
+        Ok(Self { input, outcomes, fault, runs, patience, metrics, threads })
     }
 
     /// Hands an admitted record to the text workers. Does not block while at most
     /// `max_in_flight_records` are admitted.
     pub fn submit(&self, record: Tracked<Record>) -> Result<(), PipelineError> {
+        self.metrics.moved(1, None, Some(Station::Tokenize));
         match self.input.push(record.ticket.partition, record) {
             true => Ok(()),
             false => Err(self.take_fault().unwrap_or(PipelineError::Closed)),
@@ -222,6 +233,7 @@ fn text_worker(
     reader: &Reader,
     records: &Intake<Tracked<Record>>,
     next: &Next,
+    metrics: &Metrics,
     out: &Sender<Tracked<Outcome>>,
 ) {
     while let Some(Tracked { ticket, trace, mut stamps, item: record }) = records.pop() {
@@ -230,16 +242,23 @@ fn text_worker(
         stamps.tokenized = Some(Instant::now());
         let portions = result.map(|reading| portions(reading, &next.model_of));
         let sent = match portions {
-            Ok(Ok(portions)) => portions.into_iter().all(|(model, item)| {
-                let Some((batcher, pulse)) = next.batchers.get(model) else { return false };
-                pulse.given();
-                batcher.blocking_send(Tracked { ticket, trace: trace.clone(), stamps, item }).is_ok()
-            }),
+            Ok(Ok(portions)) => {
+                metrics.moved(1, Some(Station::Tokenize), Some(Station::Queue));
+                portions.into_iter().all(|(model, item)| {
+                    let Some((batcher, pulse)) = next.batchers.get(model) else { return false };
+                    pulse.given();
+                    batcher.blocking_send(Tracked { ticket, trace: trace.clone(), stamps, item }).is_ok()
+                })
+            }
             Ok(Err(head)) => {
+                metrics.moved(1, Some(Station::Tokenize), None);
                 let item = next.enricher.outcome(Joined { head, answers: Vec::new() });
                 out.send(Tracked { ticket, trace, stamps, item }).is_ok()
             }
-            Err(item) => out.send(Tracked { ticket, trace, stamps, item }).is_ok(),
+            Err(item) => {
+                metrics.moved(1, Some(Station::Tokenize), None);
+                out.send(Tracked { ticket, trace, stamps, item }).is_ok()
+            }
         };
         if !sent {
             return;
@@ -272,6 +291,7 @@ fn session(
         }
         let Ok(mut batch) = next.blocking_recv() else { return Ok(()) };
         pulse.moves();
+        metrics.moved(documents(&batch), Some(Station::Queue), Some(Station::Inference));
         let started = Instant::now();
         for work in &mut batch {
             work.stamps.batched = Some(started);
@@ -298,16 +318,54 @@ fn session(
 }
 
 /// Answers to outcomes, once all parts of a document are answered.
-fn enrich(enricher: &Enricher, mut answered: mpsc::Receiver<Answered>, out: &Sender<Tracked<Outcome>>) {
+fn enrich(
+    enricher: &Enricher,
+    mut answered: mpsc::Receiver<Answered>,
+    metrics: &Metrics,
+    mut shown: Option<&mut Shown>,
+    out: &Sender<Tracked<Outcome>>,
+) {
     let mut join = Join::default();
     while let Some(answers) = answered.blocking_recv() {
         for (work, answer) in answers {
             let Some(joined) = join.add(work, answer) else { continue };
-            if out.send(joined.map(|joined| enricher.outcome(joined))).is_err() {
+            let text = shown.as_ref().and_then(|shown| shown.text(&joined.item.head.document.text));
+            let outcome = joined.map(|joined| enricher.outcome(joined));
+            if let (Some(shown), Some(text)) = (&mut shown, text) {
+                shown.tell(text, &outcome.item);
+            }
+            metrics.moved(1, Some(Station::Enrich), None);
+            if out.send(outcome).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Texts for the page, where the pipeline wants them shown.
+struct Shown {
+    sampler: Sampler,
+    masker: Masker,
+}
+
+impl Shown {
+    /// The beginning of this text as the model read it, if it is time for one.
+    fn text(&self, text: &str) -> Option<String> {
+        self.sampler.is_due(Instant::now()).then(|| Sampler::beginning(&self.masker.apply(text).0))
+    }
+
+    fn tell(&mut self, text: String, outcome: &Outcome) {
+        if let Outcome::Enriched { emit, .. } = outcome {
+            let label = emit.labels.first();
+            let (label, score) = label.map_or(("", f32::NAN), |of| (of.label.as_str(), of.score));
+            self.sampler.take(Instant::now(), text, label, score);
+        }
+    }
+}
+
+/// Sequences that have their document with them.
+fn documents(batch: &[Tracked<Work>]) -> usize {
+    batch.iter().filter(|work| work.item.head.is_some()).count()
 }
 
 /// Where the first failure of any stage is kept until the owner of the edges looks.

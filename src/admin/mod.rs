@@ -1,4 +1,4 @@
-//! Metrics and probes on one address: `/metrics`, `/live`, `/ready`, and `/` that lists them.
+//! A page, metrics and probes on one address: `/`, `/metrics`, `/live`, `/ready`.
 //!
 //! The address is loopback unless configured otherwise. With a token (`admin.token`) all but the probes
 //! want to see it. No page of another origin may read anything: there are no CORS headers. The server
@@ -13,19 +13,23 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use self::bounded::Bounded;
+use self::page::Sampler;
 use crate::config::Secret;
 use crate::fate::Fate;
 use crate::telemetry::Health;
 
 mod bearer;
 mod bounded;
+mod page;
+
+pub use page::Shown;
 
 /// A scraper and a prober need one each; the rest is a margin.
 const MAX_CONNECTIONS: usize = 64;
@@ -72,7 +76,7 @@ impl AdminError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -84,7 +88,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -96,9 +100,21 @@ pub async fn serve(
     address: SocketAddr,
     token: Option<Secret>,
     registry: Registry,
-    health: Health,
+    shown: page::Shown,
 ) -> Result<Server, AdminError> {
-    listen(address, router(token, registry, health), MAX_CONNECTIONS, MAX_CONNECTION_AGE).await
+    let (sampler, task) = Sampler::start(registry.clone(), shown.clone());
+    let routes = router(token, registry, shown.health, sampler);
+    let server = listen(address, routes, MAX_CONNECTIONS, MAX_CONNECTION_AGE).await;
+    match server {
+        Ok(mut server) => {
+            server.tasks.push(task);
+            Ok(server)
+        }
+        Err(error) => {
+            task.abort();
+            Err(error)
+        }
+    }
 }
 
 async fn listen(
@@ -116,7 +132,7 @@ async fn listen(
         let _ = axum::serve(connections, routes).await;
     });
     tracing::info!(%address, "metrics and probes");
-    Ok(Server { address, task })
+    Ok(Server { address, tasks: vec![task] })
 }
 
 #[derive(Clone)]
@@ -127,8 +143,9 @@ struct Sources {
     told: Arc<AtomicBool>,
 }
 
-fn router(token: Option<Secret>, registry: Registry, health: Health) -> Router {
-    let guarded = Router::new().route("/", get(index)).route("/metrics", get(metrics));
+fn router(token: Option<Secret>, registry: Registry, health: Health, sampler: Sampler) -> Router {
+    let page = page::routes(token.is_some()).with_state(sampler);
+    let guarded = Router::new().route("/metrics", get(metrics)).merge(page);
     // Open, with a token too: a kubelet has none to show, and they tell little.
     let probes = Router::new().route("/live", get(live)).route("/ready", get(ready));
     bearer::guarded(guarded, token).merge(probes).with_state(Sources {
@@ -136,13 +153,6 @@ fn router(token: Option<Secret>, registry: Registry, health: Health) -> Router {
         health,
         told: Arc::default(),
     })
-}
-
-async fn index() -> Html<&'static str> {
-    Html(
-        "<!doctype html><title>squeezeflow</title><h1>squeezeflow</h1><ul>\
-         <li><a href=\"metrics\">metrics</a><li><a href=\"live\">live</a><li><a href=\"ready\">ready</a></ul>\n",
-    )
 }
 
 async fn metrics(State(sources): State<Sources>) -> Response {
@@ -202,7 +212,7 @@ mod tests {
     async fn ask(address: SocketAddr, path: &'static str) -> String {
         let ask = move || {
             let mut stream = std::net::TcpStream::connect(address).unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer
@@ -210,10 +220,14 @@ mod tests {
         tokio::task::spawn_blocking(ask).await.unwrap()
     }
 
+    fn shown(health: &Health) -> Shown {
+        Shown { health: health.clone(), ..Shown::default() }
+    }
+
     async fn started() -> (Server, Health) {
         let health = Health::new();
         let (metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, None, registry, health.clone()).await.unwrap();
+        let server = serve(ANY, None, registry, shown(&health)).await.unwrap();
         metrics.batch_split();
         std::mem::forget(metrics); // the worker holds it for the life of the process
         (server, health)
@@ -226,7 +240,7 @@ mod tests {
         assert_ne!(address.port(), 0);
         let answer = ask(address, "/live").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"alive\":true,\"stuck\":[]}\n"));
-        assert!(ask(address, "/").await.contains("href=\"metrics\""));
+        assert!(ask(address, "/page.js").await.contains("EventSource"));
         assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 
         let answer = ask(address, "/ready").await;
@@ -273,7 +287,7 @@ mod tests {
     async fn with_a_token_only_probes_answer_anybody_and_no_other_origin_is_let_in() {
         let health = Health::new();
         let (_metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, Some(Secret::new("open sesame")), registry, health).await.unwrap();
+        let server = serve(ANY, Some(Secret::new("open sesame")), registry, shown(&health)).await.unwrap();
         let address = server.address();
         let ask = |path: &'static str, header: &'static str| async move {
             let ask = move || {
@@ -291,6 +305,12 @@ mod tests {
             ("GET /metrics", "Authorization: Bearer open\r\n", 401),
             ("GET /metrics", "Authorization: Bearer open sesame!\r\n", 401),
             ("GET /metrics", "Authorization: Basic open sesame\r\n", 401),
+            ("GET /", "Authorization: Basic b3BlbiBzZXNhbWU=\r\n", 401), // without a colon
+            ("GET /", "Authorization: Basic bWU6b3Blbg==\r\n", 401),     // me:open
+            ("GET /events", "", 401),
+            ("GET /page.js", "", 401),
+            ("GET /", "Authorization: Basic bWU6b3BlbiBzZXNhbWU=\r\n", 200), // me:open sesame
+            ("GET /page.js", "authorization: basic Om9wZW4gc2VzYW1l\r\n", 200), // :open sesame
             ("GET /metrics", "Authorization: Bearer open sesame\r\n", 200),
             ("GET /", "authorization: bearer open sesame\r\n", 200),
             ("GET /live", "", 200),
@@ -301,7 +321,9 @@ mod tests {
             let answer = ask(path, header).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {header}: {answer}");
             assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
-            assert_eq!(answer.contains("www-authenticate: Bearer"), status == 401, "{answer}");
+            for scheme in ["www-authenticate: Bearer", "www-authenticate: Basic realm="] {
+                assert_eq!(answer.contains(scheme), status == 401, "{answer}");
+            }
         }
     }
 
@@ -323,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_in_use_is_named_with_advice() {
         let (server, health) = started().await;
-        let error = serve(server.address(), None, Registry::new(), health).await.unwrap_err();
+        let error = serve(server.address(), None, Registry::new(), shown(&health)).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&server.address().to_string()) && text.contains("port 0"), "{text}");
         assert_eq!(error.fate(), Fate::Fatal);

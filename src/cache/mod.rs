@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::batch::{Batch, Work};
 use crate::model::{InferError, Output, Receipt};
 use crate::record::Tracked;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Station};
 use reuse::{Claim as Claimed, Key, Reuse};
 
 /// Sequences and what the model answered.
@@ -71,14 +71,21 @@ impl Cache {
         let Some(shared) = &self.shared else { return Claim::Run(work) };
         // Of a sequence that does not run nobody needs the ids any more.
         let key = self.key(&mut work);
+        let documents = usize::from(work.item.head.is_some());
         let claimed = shared.lock().unwrap_or_else(PoisonError::into_inner).claim(&key, work);
         let (result, claim) = match claimed {
             Claimed::Run(mut work) => {
                 (work.item.tokens.ids, work.item.tokens.types) = (key.ids, key.types);
                 ("miss", Claim::Run(work))
             }
-            Claimed::Kept(work, output) => ("hit", Claim::Kept(work, output)),
-            Claimed::Joined => ("joined", Claim::Joined),
+            Claimed::Kept(work, output) => {
+                self.metrics.moved(documents, Some(Station::Queue), Some(Station::Enrich));
+                ("hit", Claim::Kept(work, output))
+            }
+            Claimed::Joined => {
+                self.metrics.moved(documents, Some(Station::Queue), Some(Station::Cache));
+                ("joined", Claim::Joined)
+            }
         };
         self.metrics.cache_request(result);
         claim
@@ -92,6 +99,8 @@ impl Cache {
 
     /// What the model answered to a batch, and with it to everybody who waited.
     pub fn answered(&self, batch: Batch, answers: Vec<Result<Output, InferError>>) -> Answered {
+        let ran = documents(batch.iter());
+        self.metrics.moved(ran, Some(Station::Inference), Some(Station::Enrich));
         let Some(shared) = &self.shared else { return batch.into_iter().zip(answers).collect() };
         let mut all = Vec::with_capacity(batch.len());
         let mut reuse = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +113,14 @@ impl Cache {
         }
         let (entries, bytes, evicted) = (reuse.entries(), reuse.bytes(), reuse.evicted() - evicted);
         drop(reuse);
+        let waited = documents(all.iter().map(|(work, _)| work)) - ran;
+        self.metrics.moved(waited, Some(Station::Cache), Some(Station::Enrich));
         self.metrics.cache(entries, bytes, evicted);
         all
     }
+}
+
+/// Sequences that have their document with them.
+fn documents<'a>(works: impl Iterator<Item = &'a Tracked<Work>>) -> usize {
+    works.filter(|work| work.item.head.is_some()).count()
 }

@@ -70,7 +70,7 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
             return Report { facts: String::new(), problems: e.problems };
         }
     };
-    let Loaded { settings, warnings, places } = &loaded;
+    let Loaded { settings, warnings, places, .. } = &loaded;
     let (mut facts, mut found, mut of_cases) = (String::new(), Vec::new(), Vec::new());
     let cases = cases.unwrap_or_else(|e| {
         of_cases = e.problems;

@@ -13,7 +13,7 @@ use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
 use crate::results;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Health, Metrics, Telemetry, logs};
+use crate::telemetry::{Health, Metrics, Recent, Telemetry, logs};
 use tokio::runtime::Runtime;
 
 mod view;
@@ -53,10 +53,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), DemoError> {
     let view = View::new(args.plain, args.records.get());
     let package = find_model(args.model.as_deref(), &places())?;
-    play(args, package, view, |settings, metrics, health, shutdown| {
+    play(args, package, view, |settings, telemetry, shutdown| {
         let results = results::load(&settings)?;
-        results.announce(&health);
-        let telemetry = Telemetry { metrics, health, ..Telemetry::default() };
+        results.announce(&telemetry.health);
         Ok(kafka::run(settings, results, telemetry, shutdown)?)
     })
 }
@@ -64,7 +63,7 @@ pub fn run(args: &Args) -> Result<(), DemoError> {
 /// Everything but the worker itself, which a test replaces.
 fn play<W>(args: &Args, package: PathBuf, mut view: View, work: W) -> Result<(), DemoError>
 where
-    W: FnOnce(Settings, Metrics, Health, &Shutdown) -> Result<Summary, DemoError> + Send + 'static,
+    W: FnOnce(Settings, Telemetry, &Shutdown) -> Result<Summary, DemoError> + Send + 'static,
 {
     let broker = demo::broker()?;
     let bootstrap = broker.bootstrap_servers();
@@ -75,19 +74,24 @@ where
         Runtime::new().map_err(|source| DemoError::Io { what: "cannot start a runtime", source })?;
     let (health, shutdown, interrupted) = (Health::new(), Shutdown::new(), Shutdown::new());
     let (metrics, registry) = Metrics::new(&health)?;
+    // Its texts are nobody's: they may be shown.
+    let recent = Recent::new(true);
+    let shown = admin::Shown { health: health.clone(), recent: recent.clone(), ..admin::Shown::default() };
     on_signal(&runtime, interrupted.clone());
     // A convenience of `--keep`: without a free port the demo goes on.
     let admin = match args.keep {
-        true => runtime
-            .block_on(admin::serve(([127, 0, 0, 1], 0).into(), None, registry.clone(), health.clone()))
-            .ok(),
+        true => {
+            runtime.block_on(admin::serve(([127, 0, 0, 1], 0).into(), None, registry.clone(), shown)).ok()
+        }
         false => None,
     };
 
     view.starting(&bootstrap, &settings.results.first.model.path)?;
     let mut worker = Worker::start(&runtime, shutdown.clone(), {
-        let (metrics, health, shutdown) = (metrics.clone(), health.clone(), shutdown.clone());
-        move || work(settings, metrics, health, &shutdown)
+        let (metrics, health) = (metrics.clone(), health.clone());
+        let telemetry = Telemetry { metrics, health, recent, ..Telemetry::default() };
+        let shutdown = shutdown.clone();
+        move || work(settings, telemetry, &shutdown)
     })?;
     // Both are warm before the first record, whose latency would else be theirs.
     let epoch = Instant::now();
@@ -111,8 +115,8 @@ where
     let complete = tally.missing() == 0;
     if args.keep && complete && !interrupted.is_requested() {
         view.summary(&tally, took, &registry, &health.snapshot())?;
-        let metrics = admin.as_ref().map(|server| format!("http://{}/metrics", server.address()));
-        view.serving(&Served { bootstrap: &bootstrap, metrics })?;
+        let page = admin.as_ref().map(|server| format!("http://{}/", server.address()));
+        view.serving(&Served { bootstrap: &bootstrap, page })?;
         while !interrupted.is_requested() && !worker.is_finished() {
             if let Some(seen) = watch.next(Duration::from_millis(50))? {
                 tally.note(&seen);

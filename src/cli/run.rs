@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, PipelineArguments, fail, refuse_any};
-use crate::config::{Settings, check_against_model};
+use crate::config::{InForce, Settings, check_against_model};
 use crate::kafka::{RunError, Summary};
 use crate::results::Results;
 use crate::shutdown::Shutdown;
@@ -44,7 +44,8 @@ fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
     let results = results::load(&pipeline.settings).map_err(|e| fail(&e, Exit::Model))?;
     refuse_any(&pipeline, check_against_model(&pipeline.settings, &results.facts()))?;
     if !shutdown.is_requested() {
-        work(&runtime, shutdown, pipeline.settings, results).map_err(|e| fail(&e, e.exit()))?;
+        work(&runtime, shutdown, pipeline.settings, pipeline.in_force, results)
+            .map_err(|e| fail(&e, e.exit()))?;
     }
     Ok(())
 }
@@ -81,6 +82,7 @@ fn work(
     runtime: &Runtime,
     shutdown: Shutdown,
     settings: Settings,
+    in_force: Vec<InForce>,
     results: Results,
 ) -> Result<Summary, WorkerError> {
     let _context = runtime.enter();
@@ -104,7 +106,7 @@ fn work(
             address,
             settings.admin_token.clone(),
             registry,
-            health.clone(),
+            admin::Shown { health: health.clone(), recent: telemetry.recent.clone(), settings: in_force },
         ))?),
         None => None,
     };

@@ -76,7 +76,13 @@ impl Default for Limits {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, address: "127.0.0.1:9464".into(), stuck_after: Duration::of("2m"), token: None }
+        Self {
+            enabled: true,
+            address: "127.0.0.1:9464".into(),
+            stuck_after: Duration::of("2m"),
+            token: None,
+            show_text: false,
+        }
     }
 }
 

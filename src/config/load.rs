@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::in_force::{InForce, in_force};
 use super::layers::{self, Layer, PREFIX};
 use super::problem::{ConfigError, Origin, Problem, Severity};
 use super::yaml::{self, Document, Scalars};
@@ -60,6 +61,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What does not stop it.
     pub warnings: Vec<Problem>,
+    /// All of it, as somebody may see it.
+    pub in_force: Vec<InForce>,
     /// For problems that are found later: [`Places::locate`].
     pub places: Places,
 }
@@ -146,9 +149,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     problems.extend(violations.into_iter().map(|v| v.problem));
 
     let base = file.parent().unwrap_or(Path::new(""));
-    let judged = serde_json::from_value::<raw::Pipeline>(merged)
-        .ok()
-        .map(|raw| validate::settings(&raw, base, &overrides.environment));
+    let raw = serde_json::from_value::<raw::Pipeline>(merged).ok();
+    let judged = raw.as_ref().map(|raw| validate::settings(raw, base, &overrides.environment));
     if judged.is_none() && problems.is_empty() {
         // The schema is made of the types, so this is a defect of ours. serde's words are not
         // repeated: they quote the value.
@@ -165,8 +167,11 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     problems.sort_by(|a, b| (a.line, &a.path).cmp(&(b.line, &b.path)));
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|p| p.severity == Severity::Error);
-    match settings {
-        Some(settings) if errors.is_empty() => Ok(Loaded { settings, warnings, places }),
+    match (settings, raw) {
+        (Some(settings), Some(raw)) if errors.is_empty() => {
+            let in_force = in_force(&raw, &settings, &places);
+            Ok(Loaded { settings, warnings, in_force, places })
+        }
         _ => Err(ConfigError { problems: errors.into_iter().chain(warnings).collect() }),
     }
 }

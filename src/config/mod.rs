@@ -8,6 +8,7 @@
 mod cases;
 mod defaults;
 mod explain;
+mod in_force;
 mod layers;
 mod librdkafka;
 mod load;
@@ -29,6 +30,7 @@ mod words;
 pub(crate) mod yaml;
 
 pub use cases::{Case, CaseFile, Expect, Given, Written, beside, cases, cases_beside, is_beside};
+pub use in_force::InForce;
 pub use load::{Loaded, Overrides, Places, load};
 pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};

@@ -133,6 +133,17 @@ schema!(Secret, {
     "examples": [{ "env": "KAFKA_PASSWORD" }, { "file": "/run/secrets/kafka" }]
 });
 
+/// Where it is to be had; never the secret.
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Literal(_) => to.serialize_str("[redacted]"),
+            Self::Elsewhere(SecretSource::Env(name)) => to.collect_map([("env", name)]),
+            Self::Elsewhere(SecretSource::File(file)) => to.collect_map([("file", file)]),
+        }
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")

@@ -204,6 +204,7 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
         },
         admin: None,
         admin_token: None,
+        show_text: false,
         log: Log { format: LogFormat::Human, level: LOG.to_owned() },
         otlp: None,
         stuck_after: Duration::from_secs(120),

@@ -127,6 +127,11 @@ impl Publisher {
         &self.producer
     }
 
+    /// Writes in the producer's hands, about.
+    pub(super) fn writing(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
     /// Serves everything that the producer has to tell. rdkafka serves one event a call, and each
     /// line of a log is one: reports must not wait behind them.
     pub(super) fn poll(&self) {

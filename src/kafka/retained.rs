@@ -57,6 +57,11 @@ impl<W: Write> Retained<W> {
         self.writes.iter().map(|write| write.ticket().partition).collect()
     }
 
+    /// Writes that no committed transaction holds.
+    pub(super) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }

@@ -89,7 +89,7 @@ fn work(
     let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
         .map_err(RunError::Client)?;
     let stages = Stages::start(&settings, results, &telemetry)?;
-    let Telemetry { metrics, health, spans } = telemetry;
+    let Telemetry { metrics, health, spans, recent } = telemetry;
     let pulse = health.pulse("kafka");
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
@@ -102,6 +102,7 @@ fn work(
         metrics,
         health,
         spans,
+        recent,
         pulse,
         standby: Standby::default(),
         member: None,

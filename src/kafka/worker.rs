@@ -27,7 +27,7 @@ use crate::pipeline::Stages;
 use crate::record::{NextOffset, Offset, Outcome, Tracked};
 use crate::sequencer::TicketError;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Spans};
+use crate::telemetry::{Delivered, Health, Metrics, PartitionFigure, Pulse, Recent, Spans};
 
 /// Records read in one turn before the rest of the loop gets its own.
 const READ_AT_ONCE: usize = 256;
@@ -59,6 +59,7 @@ pub(super) struct Worker {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) spans: Spans,
+    pub(super) recent: Recent,
     pub(super) pulse: Pulse,
     pub(super) standby: Standby,
     /// The member of the group to whom our partitions were assigned.
@@ -192,6 +193,9 @@ impl Worker {
         *count += 1;
         self.metrics.settled(&write.outcome, &write.stamps);
         self.metrics.delivered(write.stamps.admitted, write.settled, write.outcome.record().timestamp);
+        if let Outcome::DeadLetter { record, letter } = &write.outcome {
+            self.recent.letter(record, letter);
+        }
         let to = self.publisher.topic_of(&write.outcome);
         let InFlight { trace, outcome, stamps, released, .. } = write;
         self.spans.delivered(&Delivered { trace, outcome, stamps, released: *released, to });
@@ -218,6 +222,11 @@ impl Worker {
     fn observe(&mut self) {
         let (records, bytes) = self.assignment.in_flight();
         self.metrics.in_flight(records, bytes);
+        let publishing = match &self.transactions {
+            Some(transactions) => transactions.retained.len(),
+            None => self.waiting.len() + self.publisher.writing(),
+        };
+        self.metrics.edge(records, publishing);
         let paused = self.assignment.iter().filter(|o| o.paused).count();
         self.metrics.assignment(self.assignment.len(), paused);
         for owned in self.assignment.iter() {

@@ -60,6 +60,7 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
         },
         admin: None,
         admin_token: None,
+        show_text: false,
         log: Log { format: LogFormat::Human, level: "off".to_owned() },
         otlp: None,
         stuck_after: Duration::from_secs(120),

@@ -9,6 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 
 use super::Health;
+use super::depths::{Depths, Station};
 
 /// Attribute names.
 pub(super) mod keys {
@@ -76,7 +77,7 @@ pub(super) struct Instruments {
 }
 
 impl Instruments {
-    pub(super) fn new(meter: &Meter, health: &Health, partitions: &PartitionGauges) -> Self {
+    pub(super) fn new(meter: &Meter, health: &Health, partitions: &PartitionGauges, depths: &Depths) -> Self {
         let counter = |name: &'static str, unit: &'static str, what: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(what).build()
         };
@@ -89,6 +90,7 @@ impl Instruments {
         };
         observe_health(meter, health);
         partitions.observe(meter);
+        observe_depths(meter, depths);
         Self {
             records_in: counter("squeezeflow_records_in_total", "{record}", "Records admitted"),
             bytes_in: counter("squeezeflow_bytes_in_total", "By", "Bytes of their keys and values"),
@@ -243,6 +245,21 @@ fn observe_health(meter: &Meter, health: &Health) {
                     KeyValue::new("provider", model.provider),
                 ];
                 to.observe(1, &attributes);
+            }
+        })
+        .build();
+}
+
+/// How many records are where, read at each scrape.
+fn observe_depths(meter: &Meter, depths: &Depths) {
+    let depths = depths.clone();
+    let _ = meter
+        .u64_observable_gauge("squeezeflow_stage_records")
+        .with_unit("{record}")
+        .with_description("Records in flight by where they are on their way")
+        .with_callback(move |to| {
+            for station in Station::ALL {
+                to.observe(depths.records(station), &[KeyValue::new(keys::STAGE, station.as_str())]);
             }
         })
         .build();

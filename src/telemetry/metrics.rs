@@ -11,6 +11,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::Registry;
 
 use super::Health;
+use super::depths::{Depths, Station};
 use super::instruments::{Instruments, PartitionFigure, PartitionGauges, keys};
 use super::otlp::Reader;
 use crate::record::{Outcome, PassThrough, Reason, Record, Stamps, Timestamp};
@@ -22,6 +23,7 @@ pub struct Metrics(Option<Arc<Inner>>);
 struct Inner {
     on: Instruments,
     partitions: PartitionGauges,
+    depths: Depths,
     /// Dropping the provider would shut the reader down, and the registry would fall silent.
     _provider: SdkMeterProvider,
 }
@@ -71,8 +73,9 @@ impl Metrics {
         }
         let provider = provider.build();
         let partitions = PartitionGauges::default();
-        let on = Instruments::new(&provider.meter("squeezeflow"), health, &partitions);
-        let metrics = Self(Some(Arc::new(Inner { on, partitions, _provider: provider })));
+        let depths = Depths::default();
+        let on = Instruments::new(&provider.meter("squeezeflow"), health, &partitions, &depths);
+        let metrics = Self(Some(Arc::new(Inner { on, partitions, depths, _provider: provider })));
         metrics.start_at_zero();
         Ok((metrics, registry))
     }
@@ -265,6 +268,19 @@ impl Metrics {
     pub fn metric_export(&self, ok: bool) {
         let Some(Inner { on, .. }) = self.0.as_deref() else { return };
         on.metric_exports.add(1, &[KeyValue::new(keys::RESULT, if ok { "ok" } else { "error" })]);
+    }
+
+    /// So many records go from one station of their way to another; `None`: from outside, or out.
+    pub fn moved(&self, records: usize, from: Option<Station>, to: Option<Station>) {
+        let Some(Inner { depths, .. }) = self.0.as_deref() else { return };
+        depths.moved(records, from, to);
+    }
+
+    /// Of all that is in flight, so many are with the producer. What is then at no other station is at
+    /// its outcome, and waits for its turn.
+    pub fn edge(&self, in_flight: usize, publishing: usize) {
+        let Some(Inner { depths, .. }) = self.0.as_deref() else { return };
+        depths.edge(in_flight, publishing);
     }
 
     /// What is between admission and delivery.

@@ -5,6 +5,8 @@
 //! | `instruments` | every instrument, named once |
 //! | `metrics` | when each is touched |
 //! | `health` | ready or not, alive or stuck, and why |
+//! | `depths` | how many records are at each station of their way |
+//! | `recent` | the last dead letters, and texts where they may be shown |
 //! | `pulse` | does every part of the worker move? |
 //! | `logs` | where log lines go, and in which shape |
 //! | `trace` | W3C trace context from a record's headers, and into those of its outcome |
@@ -12,21 +14,25 @@
 //! | `span_data` | what is kept, made into spans |
 //! | `otlp` | spans and metrics to a collector |
 
+mod depths;
 mod health;
 mod instruments;
 pub mod logs;
 mod metrics;
 mod otlp;
 mod pulse;
+mod recent;
 mod span_data;
 mod spans;
 mod trace;
 
+pub use depths::Station;
 pub use health::{Health, LoadedModel, Snapshot};
 pub use instruments::PartitionFigure;
 pub use metrics::{Metrics, MetricsError, age};
 pub use otlp::Export;
 pub use pulse::{Pulse, Stuck};
+pub use recent::{Letter, Recent, Sample, Sampler};
 pub use spans::{Delivered, Spans};
 pub use trace::{extract, is_replaced, traceparent};
 
@@ -45,6 +51,8 @@ pub struct Telemetry {
     pub health: Health,
     /// Traces.
     pub spans: Spans,
+    /// What somebody who looks at the page sees of single records.
+    pub recent: Recent,
 }
 
 impl Telemetry {
@@ -81,9 +89,11 @@ impl TelemetryError {
 /// When an exporter refuses.
 pub fn start(settings: &Settings, health: &Health) -> Result<(Telemetry, Registry, Export), TelemetryError> {
     let mut export = Export::new();
+    // Nobody looks where no address is.
+    let recent = settings.admin.map(|_| Recent::new(settings.show_text)).unwrap_or_default();
     let Some(otlp) = &settings.otlp else {
         let (metrics, registry) = Metrics::new(health)?;
-        let telemetry = Telemetry { metrics, health: health.clone(), spans: Spans::default() };
+        let telemetry = Telemetry { metrics, health: health.clone(), spans: Spans::default(), recent };
         return Ok((telemetry, registry, export));
     };
     let resource = otlp::resource(settings);
@@ -103,5 +113,5 @@ pub fn start(settings: &Settings, health: &Health) -> Result<(Telemetry, Registr
         }
         None => Spans::default(),
     };
-    Ok((Telemetry { metrics, health: health.clone(), spans }, registry, export))
+    Ok((Telemetry { metrics, health: health.clone(), spans, recent }, registry, export))
 }

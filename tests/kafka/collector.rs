@@ -42,12 +42,15 @@ struct Taken {
     resource: BTreeMap<String, String>,
     /// Values of the header `authorization`.
     authorization: Vec<String>,
+    /// All of it, in words.
+    said: String,
 }
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Taken>>);
 
 /// A running collector. Dropped, it is gone.
+#[allow(dead_code)] // Each test binary uses its own part.
 pub struct Collector {
     pub endpoint: String,
     /// As `telemetry.otlp.protocol` has it.
@@ -56,6 +59,7 @@ pub struct Collector {
     _runtime: Runtime,
 }
 
+#[allow(dead_code)]
 impl Collector {
     pub fn grpc() -> Self {
         Self::start("grpc", |runtime, taken| {
@@ -114,6 +118,11 @@ impl Collector {
         self.taken.0.lock().unwrap().resource.clone()
     }
 
+    /// All that came in, in words.
+    pub fn said(&self) -> String {
+        self.taken.0.lock().unwrap().said.clone()
+    }
+
     pub fn authorization(&self) -> Vec<String> {
         self.taken.0.lock().unwrap().authorization.clone()
     }
@@ -122,6 +131,7 @@ impl Collector {
 impl Shared {
     fn spans(&self, request: ExportTraceServiceRequest) {
         let mut taken = self.0.lock().unwrap();
+        taken.said += &format!("{request:?}\n");
         for of_resource in request.resource_spans {
             taken.remember(of_resource.resource.as_ref());
             taken.spans.extend(of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
@@ -130,6 +140,7 @@ impl Shared {
 
     fn metrics(&self, request: ExportMetricsServiceRequest) {
         let mut taken = self.0.lock().unwrap();
+        taken.said += &format!("{request:?}\n");
         for of_resource in request.resource_metrics {
             taken.remember(of_resource.resource.as_ref());
             for metric in of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
@@ -201,6 +212,7 @@ async fn http_metrics(State(taken): State<Shared>, headers: HeaderMap, body: Byt
 }
 
 /// An attribute's value, as text.
+#[allow(dead_code)]
 pub fn attribute(span: &Span, name: &str) -> Option<String> {
     span.attributes.iter().find(|a| a.key == name).map(text)
 }
@@ -215,6 +227,7 @@ fn text(attribute: &KeyValue) -> String {
 }
 
 /// In hexadecimal, as in a `traceparent`.
+#[allow(dead_code)]
 pub fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

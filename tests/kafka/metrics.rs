@@ -51,9 +51,12 @@ fn shown(scrape: &str) -> Table {
 fn a_live_scrape_shows_what_the_document_lists_and_nothing_else() {
     crate::require_kafka!();
     let scene = Scene::new(Cluster::shared(), "scraped", 2, 1);
-    let worker = scene.pipeline.start_ready();
-    let mut messages = Stream::new(3).take(100);
+    let worker = scene.pipeline.clone().set("input.long_text", "windows").start_ready();
+    let mut messages = Stream::new(3).take(60);
     messages.push(Message { value: Some(b"not JSON".to_vec()), ..Message::default() });
+    // Of several windows each; most of them, like their windows, equal to another.
+    let long = |n: usize| format!(r#"{{"text":"{} {}"}}"#, "word ".repeat(2_000), n % 3);
+    messages.extend((0..40).map(|n| Message { value: Some(long(n).into_bytes()), ..Message::default() }));
     scene.client.produce(&scene.input(), messages);
     let metric = |name: &str| worker.metric(name, "");
     // The end of a partition comes with librdkafka's statistics.
@@ -61,6 +64,8 @@ fn a_live_scrape_shows_what_the_document_lists_and_nothing_else() {
         metric("squeezeflow_processing_duration_seconds_count") == Some(101.0)
             && metric("squeezeflow_partition_lag_seconds") == Some(0.0)
     });
+    // Wherever they went on their way, they have left it: none is counted twice, or for ever.
+    until("no record to be at any station", PATIENCE, || metric("squeezeflow_stage_records") == Some(0.0));
     let (_, scrape) = worker.get("/metrics").unwrap();
     worker.terminate();
 

@@ -18,6 +18,8 @@ mod support;
 
 mod broker;
 mod certificates;
+#[path = "../kafka/collector.rs"]
+mod collector;
 mod entry;
 mod issuer;
 mod secrets;

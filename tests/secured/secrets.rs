@@ -1,6 +1,8 @@
 //! Nothing that the program says holds a secret, or the text of a record: everything secret is planted
 //! in one pipeline, and all that comes out is looked through.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use openssl::pkey::PKey;
@@ -8,6 +10,7 @@ use openssl::symm::Cipher;
 use serde_json::json;
 
 use super::broker::{Broker, PASSWORD, sasl, user};
+use super::collector::Collector;
 use super::issuer::SECRET;
 use super::support::client::Message;
 use super::support::process::Process;
@@ -16,12 +19,13 @@ use super::support::worker::{Pipeline, Worker, http_get, onnxruntime};
 
 const KEY_PASSWORD: &str = "planted-key-password";
 const ADMIN_TOKEN: &str = "planted-admin-token";
+const EXPORT_TOKEN: &str = "planted-export-token";
 /// In values, keys and headers.
 const TEXT: &str = "plantedtext";
 
 /// Everything planted, as it is and as it may be written.
 fn planted(tokens: &[String]) -> Vec<String> {
-    let secrets = [PASSWORD, KEY_PASSWORD, ADMIN_TOKEN, SECRET, TEXT];
+    let secrets = [PASSWORD, KEY_PASSWORD, ADMIN_TOKEN, EXPORT_TOKEN, SECRET, TEXT];
     let mut all: Vec<String> = secrets.iter().map(|s| (*s).to_owned()).collect();
     all.extend(tokens.iter().cloned());
     for at in 0..all.len() {
@@ -72,11 +76,12 @@ fn records() -> Vec<Message> {
     values.iter().map(message).collect()
 }
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("PASSWORD", PASSWORD),
     ("CLIENT_SECRET", SECRET),
     ("KEY_PASSWORD", KEY_PASSWORD),
     ("ADMIN_TOKEN", ADMIN_TOKEN),
+    ("EXPORT_TOKEN", EXPORT_TOKEN),
 ];
 
 /// As loud as it can be.
@@ -98,6 +103,33 @@ fn loud(broker: &Broker, name: &str, listener: &str) -> Pipeline {
         .set("log.level", "trace")
 }
 
+/// Every record traced, and all told to this collector.
+fn told(pipeline: Pipeline, collector: &Collector) -> Pipeline {
+    let otlp = json!({
+        "endpoint": collector.endpoint, "protocol": collector.protocol, "sampling_ratio": 1.0,
+        "metrics_interval": "200ms", "headers": { "authorization": { "env": "EXPORT_TOKEN" } },
+    });
+    pipeline.set_top("telemetry", json!({ "otlp": otlp }))
+}
+
+/// What the page is told: the past, and what comes next.
+fn events(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let header = format!("Authorization: Bearer {ADMIN_TOKEN}");
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n{header}\r\n\r\n").unwrap();
+    let (mut said, mut some) = (Vec::new(), [0; 65536]);
+    loop {
+        let n = stream.read(&mut some).unwrap();
+        assert!(n > 0, "the stream of events ended");
+        said.extend_from_slice(&some[..n]);
+        let so_far = String::from_utf8_lossy(&said);
+        if so_far.split("event: now").nth(1).is_some_and(|event| event.contains("\n\n")) {
+            return so_far.into_owned();
+        }
+    }
+}
+
 /// All that a worker says from its start to its end, and its admin address to whoever asks.
 fn run(broker: &Broker, pipeline: &Pipeline) -> Vec<(String, String)> {
     let name = pipeline.group();
@@ -112,7 +144,7 @@ fn run(broker: &Broker, pipeline: &Pipeline) -> Vec<(String, String)> {
     });
     let address = worker.address();
     let mut said = Vec::new();
-    for path in ["/", "/metrics", "/ready", "/live", "/nothing"] {
+    for path in ["/", "/page.js", "/metrics", "/ready", "/live", "/nothing"] {
         for header in [
             "",
             "Authorization: Bearer planted-admin-tokem\r\n",
@@ -121,13 +153,19 @@ fn run(broker: &Broker, pipeline: &Pipeline) -> Vec<(String, String)> {
             let answer = http_get(&address, path, header).unwrap();
             let wanted = match path {
                 "/nothing" => 404,
-                "/" | "/metrics" if !header.ends_with("token\r\n") => 401,
+                "/" | "/page.js" | "/metrics" if !header.ends_with("token\r\n") => 401,
                 _ => 200,
             };
             assert!(answer.starts_with(&format!("HTTP/1.1 {wanted}")), "{path} {header}: {answer}");
             said.push((path.to_owned(), answer));
         }
     }
+    let page = events(&address);
+    // Of what it must not tell there was something to tell.
+    for word in ["event: past", "admin.token", "[redacted]", "invalid_json", "\"texts\":null"] {
+        assert!(page.contains(word), "{word} is not in what the page of {name} is told: {page}");
+    }
+    said.push(("/events".to_owned(), page));
     worker.signal(libc::SIGTERM);
     assert_eq!(worker.wait().code(), Some(0));
     let log = worker.log();
@@ -161,6 +199,9 @@ fn no_secret_and_no_text_comes_out() {
         loud(broker, "planted-scram", "SECURED").set("kafka.sasl", sasl("SCRAM-SHA-256", "scram-256"));
     let token = loud(broker, "planted-token", "TOKENS").set("kafka.sasl", broker.oauth("planted-client"));
     let mutual = loud(broker, "planted-mutual", "MUTUAL");
+    let collectors = [Collector::grpc(), Collector::http()];
+    let [password, scram, token, mutual] = [(password, 0), (scram, 1), (token, 1), (mutual, 0)]
+        .map(|(pipeline, at): (Pipeline, usize)| told(pipeline, &collectors[at]));
     broker.grant(&user("planted"), "planted", &[]);
     broker.grant(&user("scram-256"), "planted-scram", &[]);
     broker.grant(&user("planted-client"), "planted-token", &[]);
@@ -175,6 +216,14 @@ fn no_secret_and_no_text_comes_out() {
         let running: Vec<_> = all.map(|pipeline| scope.spawn(|| run(broker, pipeline))).into();
         said.extend(running.into_iter().flat_map(|one| one.join().unwrap()));
     });
+    for collector in &collectors {
+        assert!(collector.authorization().iter().all(|value| value == EXPORT_TOKEN));
+        let exported = collector.said();
+        for word in ["squeezeflow.outcome", "invalid_json", "squeezeflow_records_in_total"] {
+            assert!(exported.contains(word), "{word} was not exported");
+        }
+        said.push(("what is exported".to_owned(), exported));
+    }
     for pipeline in [&password, &token] {
         said.extend(say(pipeline, &["check", "--connect"], 0));
         said.extend(say(pipeline, &["dead-letters", "list", "--samples", "9"], 0));

@@ -36,8 +36,7 @@ fn args(records: usize) -> Args {
 /// Reads as the worker does; tags by a word, and forgets every record that `lose` picks.
 fn stand_in(
     settings: Settings,
-    metrics: Metrics,
-    health: Health,
+    telemetry: Telemetry,
     shutdown: &Shutdown,
     lose: fn(usize) -> bool,
 ) -> Result<Summary, DemoError> {
@@ -51,6 +50,7 @@ fn stand_in(
         .unwrap();
     let producer: BaseProducer = client().create().unwrap();
     consumer.subscribe(&[demo::INPUT]).unwrap();
+    let Telemetry { metrics, health, .. } = telemetry;
     health.model_warm("stand-in", "sha256:0123456789abcdef", "none", "cpu");
     health.joined(4);
     while !shutdown.is_requested() {
@@ -90,8 +90,8 @@ fn stand_in(
 fn it_shows_every_record_and_a_summary() {
     let shown = Shown::default();
     let start = Instant::now();
-    let played = play(&args(150), "nowhere".into(), View::to(shown.clone()), |s, m, h, stop| {
-        stand_in(s, m, h, stop, |_| false)
+    let played = play(&args(150), "nowhere".into(), View::to(shown.clone()), |s, telemetry, stop| {
+        stand_in(s, telemetry, stop, |_| false)
     });
     let text = shown.text();
     played.unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -115,12 +115,12 @@ fn it_shows_every_record_and_a_summary() {
 #[test]
 fn a_worker_that_stops_is_not_waited_for() {
     let start = Instant::now();
-    let played = play(&args(20), "nowhere".into(), View::to(Shown::default()), |_, _, _, _| {
+    let played = play(&args(20), "nowhere".into(), View::to(Shown::default()), |_, _, _| {
         Err(DemoError::Panicked("stand-in"))
     });
     assert!(matches!(played, Err(DemoError::Panicked("stand-in"))), "{played:?}");
     let played =
-        play(&args(20), "nowhere".into(), View::to(Shown::default()), |_, _, _, _| panic!("on purpose"));
+        play(&args(20), "nowhere".into(), View::to(Shown::default()), |_, _, _| panic!("on purpose"));
     assert!(matches!(played, Err(DemoError::Panicked("worker"))), "{played:?}");
     assert!(start.elapsed() < Duration::from_secs(10));
 }
@@ -135,7 +135,7 @@ fn a_record_that_is_lost_is_missed() {
     let (stop, never) = (Shutdown::new(), Shutdown::new());
     let mut worker = Worker::start(&runtime, stop.clone(), {
         let (settings, stop) = (demo::settings(bootstrap.clone(), "nowhere".into()), stop.clone());
-        move || stand_in(settings, Metrics::disabled(), Health::new(), &stop, |id| id == 4)
+        move || stand_in(settings, Telemetry::default(), &stop, |id| id == 4)
     })
     .unwrap();
     let feeder = Feeder::connect(&bootstrap).unwrap();

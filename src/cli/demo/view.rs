@@ -27,7 +27,7 @@ pub(super) struct View {
 /// What `--keep` serves.
 pub(super) struct Served<'a> {
     pub(super) bootstrap: &'a str,
-    pub(super) metrics: Option<String>,
+    pub(super) page: Option<String>,
 }
 
 impl View {
@@ -109,10 +109,11 @@ impl View {
     }
 
     pub(super) fn serving(&mut self, served: &Served<'_>) -> Result<(), DemoError> {
-        let Served { bootstrap, metrics } = served;
-        let metrics = metrics.as_ref().map_or_else(String::new, |url| format!("  metrics  {url}\n"));
+        let Served { bootstrap, page } = served;
+        let page =
+            page.as_ref().map_or_else(String::new, |url| format!("  page     {url} (and {url}metrics)\n"));
         self.say(&format!(
-            "\nServing until Ctrl-C.\n  broker   {bootstrap}\n  topics   {INPUT} -> {OUTPUT}, {DEAD}\n{metrics}\
+            "\nServing until Ctrl-C.\n  broker   {bootstrap}\n  topics   {INPUT} -> {OUTPUT}, {DEAD}\n{page}\
              Produce to it with one of:\n\
              \x20 echo '{{\"text\": \"What a lovely day.\"}}' | kcat -P -b {bootstrap} -t {INPUT}\n\
              \x20 kafka-console-producer.sh --bootstrap-server {bootstrap} --topic {INPUT}\n"

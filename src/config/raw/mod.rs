@@ -19,7 +19,7 @@ use super::defaults;
 use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Sessions, Task, Workers};
 
 /// A squeezeflow pipeline.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Pipeline {
     /// The cluster. Needed by `run`, not by `tag`.
@@ -50,7 +50,7 @@ pub(in crate::config) struct Pipeline {
     /// Bounds of memory and time.
     #[serde(default)]
     pub(in crate::config) limits: Limits,
-    /// The one address for metrics and health probes.
+    /// The one address for the page, metrics and health probes.
     #[serde(default)]
     pub(in crate::config) admin: Admin,
     /// How the worker logs.
@@ -72,7 +72,7 @@ pub(in crate::config) enum Delivery {
 }
 
 /// The Kafka client.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Kafka {
     /// Brokers to ask first, as `host:port`, separated by commas.
@@ -109,7 +109,7 @@ pub(in crate::config) struct Kafka {
 }
 
 /// TLS to the brokers. Files are PEM.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Tls {
     /// Authorities to trust. Absent: the system's.
@@ -126,7 +126,7 @@ pub(in crate::config) struct Tls {
 }
 
 /// Authentication by SASL.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Sasl {
     /// How it is proved who we are.
@@ -141,7 +141,7 @@ pub(in crate::config) struct Sasl {
 }
 
 /// Tokens by OAuth 2.0's client credentials.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct OAuth {
     /// The issuer's token endpoint, `https://…`.
@@ -189,7 +189,7 @@ pub(in crate::config) struct ResultOf {
 }
 
 /// The model package.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Model {
     /// Folder of the package (`config.json`, `tokenizer.json`, `model.onnx`), or of a plain SqueezeBERT checkpoint, relative to the pipeline file.
@@ -213,7 +213,7 @@ pub(in crate::config) struct Model {
 }
 
 /// How texts are put together for the model.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Batch {
     /// Most tokens that are computed for one batch, padding included where the package's graph pads (packed ones do not).
@@ -227,7 +227,7 @@ pub(in crate::config) struct Batch {
 }
 
 /// Answers of the model that are kept, so that a text that comes again is not inferred again.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Cache {
     /// Most bytes of answers that are kept; about 400 a text. 0: none, and every text is inferred. A package whose results depend on what a text is batched with is always inferred.
@@ -235,7 +235,7 @@ pub(in crate::config) struct Cache {
 }
 
 /// Bounds of memory and time.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Limits {
     /// Most records between reading and delivery. Absent: 2000, or what the batches need if that is more.
@@ -248,23 +248,25 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) drain_timeout: Duration,
 }
 
-/// The one address for metrics and health probes.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// The one address for the page, metrics and health probes.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Admin {
-    /// Serve `/metrics`, `/live` and `/ready`?
+    /// Serve the page, `/metrics`, `/live` and `/ready`?
     pub(in crate::config) enabled: bool,
     /// Where to listen, as `IP:port`. `0.0.0.0:9464` for every interface.
     #[schemars(length(min = 1))]
     pub(in crate::config) address: String,
     /// When the Kafka thread, a session or the batcher has work and has not moved for this long, `/live` says 503 and names it.
     pub(in crate::config) stuck_after: Duration,
-    /// Whoever asks must show this (`Authorization: Bearer …`); `/live` and `/ready` answer anybody. Absent: everything does.
+    /// Whoever asks must show this (`Authorization: Bearer …`; a browser: as the password, of any user); `/live` and `/ready` answer anybody. Absent: everything does.
     pub(in crate::config) token: Option<Secret>,
+    /// Show the beginnings of some texts on the page, one or two a second, with their labels? They are what people wrote.
+    pub(in crate::config) show_text: bool,
 }
 
 /// How the worker logs.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Log {
     /// Shape of a line.

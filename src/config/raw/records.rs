@@ -9,7 +9,7 @@ use crate::config::defaults;
 use crate::config::words::{ByteSize, Count, Ratio, Scalar, Start, Whole};
 
 /// What is read.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Input {
     /// Topics: names, or regular expressions (POSIX extended) that begin with `^`.
@@ -108,7 +108,7 @@ pub(in crate::config) enum WithoutText {
 }
 
 /// A condition on one field or header: one of `equals`, `not_equals`, `in`, `not_in`, `exists`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct When {
     /// JSON pointer of a field of the record's value. Either this or `header`.
@@ -153,7 +153,7 @@ pub(in crate::config) enum OnGap {
 }
 
 /// What is written.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Output {
     /// Topic of the enriched records. Needed by `run`, not by `tag`.
@@ -219,7 +219,7 @@ pub(in crate::config) enum Partition {
 }
 
 /// Where records go that cannot be enriched.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct DeadLetter {
     /// Topic of the dead letters.

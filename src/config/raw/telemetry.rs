@@ -9,7 +9,7 @@ use super::super::defaults;
 use super::super::words::{Duration, Ratio, Secret};
 
 /// What is told besides logs and `/metrics`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Telemetry {
     /// Traces and metrics to an OpenTelemetry collector.
@@ -18,7 +18,7 @@ pub(in crate::config) struct Telemetry {
 }
 
 /// Traces and metrics to an OpenTelemetry collector.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Otlp {
     /// The collector, as `http://host:port`. Absent: `OTEL_EXPORTER_OTLP_ENDPOINT`; without that one nothing is exported.

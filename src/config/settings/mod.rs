@@ -43,6 +43,8 @@ pub struct Settings {
     pub stuck_after: Duration,
     /// What whoever asks there for more than a probe must show; `None`: nothing.
     pub admin_token: Option<Secret>,
+    /// May the page show some of the texts?
+    pub show_text: bool,
     /// How the worker logs.
     pub log: Log,
     /// The collector that is told of traces and metrics; `None`: none.

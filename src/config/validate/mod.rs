@@ -53,6 +53,7 @@ impl Check<'_> {
             admin: self.admin(&raw.admin),
             stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
             admin_token: raw.admin.token.as_ref().map(|token| self.secret("admin.token", token)),
+            show_text: raw.admin.show_text,
             log: self.log(&raw.log),
             otlp: self.otlp(&raw.telemetry.otlp),
             results,

@@ -43,7 +43,6 @@ mod number {
         pub const OP: u32 = 4;
         pub const ATTRIBUTE: u32 = 5;
         pub const DOC: u32 = 6;
-        pub const DOMAIN: u32 = 7;
         pub const METADATA: u32 = 9;
     }
     pub mod attribute {

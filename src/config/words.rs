@@ -177,7 +177,7 @@ schema!(Provider, {
 });
 
 /// A task: its name, or its name with what there is to say of it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum Task {
     Name(String),

@@ -176,7 +176,7 @@ pub(in crate::config) enum SaslMechanism {
 }
 
 /// One of several results.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ResultOf {
     /// The model package and what it runs on.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::report::Report;
 use super::vectors::{cosine, cut, normalised, of_windows};
@@ -20,7 +20,7 @@ use crate::config::settings::Uncertain;
 use crate::model::{Head, InferError, Package, Pooling, Stated};
 
 /// What a pipeline says of it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// How the vectors of a text's tokens become one. Absent: as the package says (`1_Pooling` of sentence-transformers), else `mean`.
@@ -52,7 +52,7 @@ fn examples(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// As sentence-transformers has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// their mean, special tokens included

@@ -20,7 +20,7 @@ use std::fmt;
 use std::ops::Range;
 
 use schemars::{Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use classification::{Activation, Classes, classify};
 pub use text_classification::TextClassification;
@@ -34,7 +34,7 @@ use crate::text::{Note, Plan, TextTokenizer, TokenizeError};
 macro_rules! tasks {
     ($($module:ident::$variant:ident = $name:literal),* $(,)?) => {
         /// Which task, with what a pipeline says of it.
-        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
         pub enum Options {
             $(
                 #[doc = $name]

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Classes, Labelled, Prediction, TaskError, number, quoted};
 use crate::config::settings::Uncertain;
@@ -97,7 +97,7 @@ fn ranked(classes: &Classes) -> Vec<usize> {
 }
 
 /// From which score on a label is one of a text's.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Threshold {
     /// Every label.

@@ -2,7 +2,7 @@
 //! what is written.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::report::{Report, Threshold};
 use super::{Activation, Context, NoAnswer, Prediction, Reads, Seen, Task, TaskError, classify_windows};
@@ -10,7 +10,7 @@ use crate::config::settings::{Combine, Uncertain};
 use crate::model::Head;
 
 /// What a pipeline says of it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Give so many labels, the best first, as `top`. Absent: only the best, as `label`.
@@ -25,7 +25,7 @@ pub struct Options {
 }
 
 /// As Hugging Face's pipeline has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {
     /// shares of 1

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokenizers::Encoding;
 
 use super::report::{Report, Threshold};
@@ -19,7 +19,7 @@ use crate::text::{Beside, Plan, Side};
 const TEMPLATE: &str = "This example is {}.";
 
 /// What a pipeline says of it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// What a text may be about. Each costs one run of the model a text.

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::places::Characters;
 use super::{Context, NoAnswer, Prediction, Reads, Seen, Task, TaskError, number, quoted};
@@ -25,7 +25,7 @@ const LENGTH: usize = 384;
 const STRIDE: usize = 128;
 
 /// What a pipeline says of it.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// What is asked of every text: names, as they stand in the output, and questions.

@@ -14,7 +14,7 @@ mod tokens;
 use std::ops::Range;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::entities::{Aggregation, Aggregator, Entity};
 use self::redact::Redact;
@@ -24,7 +24,7 @@ use crate::model::Head;
 use crate::text::TextTokenizer;
 
 /// What a pipeline says of it.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// How tokens become entities.

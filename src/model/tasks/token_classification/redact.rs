@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::entities::{Entity, group_of};
 use super::tokens::Token;
@@ -13,7 +13,7 @@ use crate::model::tasks::TaskError;
 use crate::model::tasks::places::Characters;
 
 /// Groups whose entities are hidden: all, some, or each with what stands in its place.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Redact {
     /// Every one that is not ignored.
@@ -25,7 +25,7 @@ pub enum Redact {
 }
 
 /// The word for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum All {
     /// Every group.

@@ -42,6 +42,7 @@ pub struct Line {
     pub close: bool,
     /// Where Hugging Face is wrong.
     #[serde(default)]
+    #[allow(dead_code, reason = "for who reads the file")]
     pub fault: Option<String>,
     /// What its answer would be without that.
     #[serde(default)]

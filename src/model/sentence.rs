@@ -97,8 +97,10 @@ mod tests {
     use super::*;
 
     fn sentence(kinds: &[&str], pooling: Value) -> Sentence {
-        let modules: Vec<Value> =
-            kinds.iter().map(|kind| json!({ "type": format!("sentence_transformers.models.{kind}"), "path": "1" })).collect();
+        let modules: Vec<Value> = kinds
+            .iter()
+            .map(|kind| json!({ "type": format!("sentence_transformers.models.{kind}"), "path": "1" }))
+            .collect();
         let modules: Vec<Module> = serde_json::from_value(modules.into()).unwrap();
         Sentence::of(&modules, serde_json::from_value(pooling).ok().as_ref())
     }
@@ -108,7 +110,10 @@ mod tests {
         use Pooling::{Cls, Max, Mean};
         let usual = ["Transformer", "Pooling", "Normalize"];
         for (pooling, expected) in [
-            (json!({ "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true }), Stated::Known(Mean)),
+            (
+                json!({ "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true }),
+                Stated::Known(Mean),
+            ),
             (json!({ "pooling_mode_max_tokens": true, "include_prompt": true }), Stated::Known(Max)),
             (json!({ "pooling_mode": "cls", "embedding_dimension": 28 }), Stated::Known(Cls)),
             (json!({ "pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true }), Stated::Unknown),
@@ -119,7 +124,10 @@ mod tests {
             assert_eq!(sentence(&usual, pooling.clone()), expected, "{pooling}");
         }
         let cls = json!({ "pooling_mode": "cls" });
-        assert_eq!(sentence(&["Transformer", "Pooling", "Dense"], cls.clone()).pooling, Some(Stated::Unknown));
+        assert_eq!(
+            sentence(&["Transformer", "Pooling", "Dense"], cls.clone()).pooling,
+            Some(Stated::Unknown)
+        );
         assert!(!sentence(&["Transformer", "Pooling"], cls).normalizes);
         assert_eq!(sentence(&["Transformer"], Value::Null).pooling, Some(Stated::Unknown));
         assert_eq!(sentence(&[], Value::Null), Sentence::default());

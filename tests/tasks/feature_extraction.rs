@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::golden::{Answer, Line, Table, apart, ask, corpus, forms, groups, is_blank, leads, lines, ranked, refusal};
+use super::golden::{
+    Answer, Line, Table, apart, ask, corpus, forms, groups, is_blank, leads, lines, ranked, refusal,
+};
 
 const TASK: &str = "feature-extraction";
 
@@ -48,7 +50,8 @@ fn vectors_are_those_of_sentence_transformers() {
             continue;
         }
         for package in forms(&package) {
-            let ours = ask(&package, &task(&options), &json!({}), group.iter().map(|line| line.input.as_str()));
+            let ours =
+                ask(&package, &task(&options), &json!({}), group.iter().map(|line| line.input.as_str()));
             for line in &group {
                 let ours = &ours[&line.input];
                 if line.nothing || is_blank(&corpus[&line.input]) {
@@ -119,14 +122,16 @@ fn what_the_package_says_holds_unless_the_pipeline_says_otherwise() {
     assert_ne!(said, vector(json!({ "normalize": false })));
     assert_ne!(said, vector(json!({ "pooling": "cls" })));
     // Nothing is said by this one.
-    let of = |options: Value| ask("modernbert-encoder", &options, &json!({}), ["plain-01"])["plain-01"].clone();
+    let of =
+        |options: Value| ask("modernbert-encoder", &options, &json!({}), ["plain-01"])["plain-01"].clone();
     let plain = of(json!({ TASK: { "pooling": "mean", "normalize": false } }));
     assert_eq!(of(json!(TASK)).given()["embedding"], plain.given()["embedding"]);
 }
 
 #[test]
 fn a_text_far_from_every_example_is_uncertain() {
-    let options = json!({ TASK: { "nearest": { "a": ["Paris"], "b": ["London is not"] }, "embedding": true } });
+    let options =
+        json!({ TASK: { "nearest": { "a": ["Paris"], "b": ["London is not"] }, "embedding": true } });
     let more = json!({ "output": { "below": 0.999, "scores": true } });
     let result = ask("minilm-encoder", &options, &more, ["log-01"])["log-01"].given().clone();
     assert_eq!(result["label"], "uncertain");
@@ -150,13 +155,25 @@ fn long_texts_are_read_in_windows() {
 #[test]
 fn options_that_do_not_fit_are_refused() {
     for (package, options, says) in [
-        ("minilm-encoder", json!({ "dimensions": 29 }), "dimensions: is more than the package's vectors have, 28"),
+        (
+            "minilm-encoder",
+            json!({ "dimensions": 29 }),
+            "dimensions: is more than the package's vectors have, 28",
+        ),
         ("minilm-encoder", json!({ "embedding": false }), "nothing would be given"),
         ("minilm-encoder", json!({ "top_k": 2 }), "top_k: is for labels"),
         ("minilm-encoder", json!({ "nearest": { "a": [] } }), "nearest.a: needs at least 1"),
-        ("minilm-encoder", json!({ "nearest": { "a": ["x", "\u{200b}"] } }), "nearest.a[1]: the tokenizer keeps nothing"),
+        (
+            "minilm-encoder",
+            json!({ "nearest": { "a": ["x", "\u{200b}"] } }),
+            "nearest.a[1]: the tokenizer keeps nothing",
+        ),
         ("minilm-encoder", json!({ "pooling": "sum" }), "must be one of mean, cls, max"),
-        ("bert-nli", json!({}), "the package's head is sequence classification, and it gives no hidden states"),
+        (
+            "bert-nli",
+            json!({}),
+            "the package's head is sequence classification, and it gives no hidden states",
+        ),
     ] {
         let error = refusal(package, &json!({ TASK: options }), &json!({}));
         assert!(error.contains(says), "{error}");

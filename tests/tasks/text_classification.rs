@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::golden::{Answer, Line, Table, ask, corpus, forms, groups, is_blank, leads, lines, ranked, refusal};
+use super::golden::{
+    Answer, Line, Table, ask, corpus, forms, groups, is_blank, leads, lines, ranked, refusal,
+};
 
 const TASK: &str = "text-classification";
 /// More than any package has labels.
@@ -28,7 +30,10 @@ fn name(options: &Value, pairs: bool) -> String {
 
 fn theirs(line: &Line) -> Vec<(String, f64)> {
     let answer = line.answer.as_ref().unwrap_or_else(|| panic!("{line:?}")).as_array().unwrap();
-    answer.iter().map(|one| (one["label"].as_str().unwrap().to_owned(), one["score"].as_f64().unwrap())).collect()
+    answer
+        .iter()
+        .map(|one| (one["label"].as_str().unwrap().to_owned(), one["score"].as_f64().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -47,7 +52,8 @@ fn labels_are_those_of_hugging_face() {
             continue;
         }
         for package in forms(&package) {
-            let ours = ask(&package, &task(&options), &json!({}), group.iter().map(|line| line.input.as_str()));
+            let ours =
+                ask(&package, &task(&options), &json!({}), group.iter().map(|line| line.input.as_str()));
             for line in &group {
                 assert!(!line.close, "{line:?}");
                 let ours = &ours[&line.input];
@@ -61,7 +67,10 @@ fn labels_are_those_of_hugging_face() {
                 let difference = ranked(&ours["top"], &theirs(line));
                 table.saw(&name(&options, pair(line)), &package, difference);
             }
-            if options["top_k"].is_null() && options.get("function_to_apply").is_none() && package.ends_with("-tags") {
+            if options["top_k"].is_null()
+                && options.get("function_to_apply").is_none()
+                && package.ends_with("-tags")
+            {
                 several += with_threshold(&mut table, &package, &group);
             }
         }
@@ -72,7 +81,8 @@ fn labels_are_those_of_hugging_face() {
 
 /// Of a text's labels those that Hugging Face gives a score from the threshold on.
 fn with_threshold(table: &mut Table, package: &str, group: &[Line]) -> usize {
-    let thresholds = [("`threshold: 0.5`", json!(0.5)), ("`threshold`: a map", json!({ "login": 0.2, "bug": 0.8 }))];
+    let thresholds =
+        [("`threshold: 0.5`", json!(0.5)), ("`threshold`: a map", json!({ "login": 0.2, "bug": 0.8 }))];
     let mut compared = 0;
     for (name, threshold) in thresholds {
         let options = json!({ TASK: { "threshold": threshold } });
@@ -121,7 +131,11 @@ fn options_that_do_not_fit_are_refused() {
         ("squeezebert-g2-tags", json!({ "threshold": { "x": 0.5 } }), "threshold.x: is no label"),
         ("squeezebert-g2-tags", json!({ "threshold": 1.5 }), "must be at most 1"),
         ("squeezebert-g2-tags", json!({ "top_k": 0 }), "must be at least 1"),
-        ("squeezebert-g2-tags", json!({ "function_to_apply": "tanh" }), "must be one of softmax, sigmoid, none"),
+        (
+            "squeezebert-g2-tags",
+            json!({ "function_to_apply": "tanh" }),
+            "must be one of softmax, sigmoid, none",
+        ),
         ("bert-entities", json!({}), "the package's head is token classification"),
     ] {
         let error = refusal(package, &json!({ TASK: options }), &json!({}));

@@ -103,7 +103,11 @@ pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn 
         return Err(TaskError::option("", what, "a package of the encoder alone, or another task"));
     }
     let hidden = package.hidden.ok_or_else(|| {
-        TaskError::option("", "nothing says how wide the package's hidden states are", "`hidden_size` in config.json")
+        TaskError::option(
+            "",
+            "nothing says how wide the package's hidden states are",
+            "`hidden_size` in config.json",
+        )
     })?;
     let kept = options.dimensions.map_or(hidden, |kept| kept as usize);
     if kept > hidden {
@@ -173,7 +177,8 @@ impl Nearest {
         let scores: Vec<f32> = self.vectors.iter().map(nearest).collect();
         let all = scores.iter().enumerate();
         // Of equals the first.
-        let best = all.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(0, |best| best.0);
+        let best =
+            all.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(0, |best| best.0);
         Classes { best, scores }
     }
 }

@@ -11,7 +11,10 @@ fn task(normalize: bool, kept: usize, pooling: Pooling) -> FeatureExtraction {
 fn labels(examples: &[(&str, &[&str])]) -> Nearest {
     Nearest {
         labels: examples.iter().map(|(label, _)| (*label).to_owned()).collect(),
-        texts: examples.iter().map(|(_, texts)| texts.iter().map(|text| (*text).to_owned()).collect()).collect(),
+        texts: examples
+            .iter()
+            .map(|(_, texts)| texts.iter().map(|text| (*text).to_owned()).collect())
+            .collect(),
         vectors: Vec::new(),
         scores: true,
         top: None,
@@ -40,7 +43,8 @@ fn windows_first_then_the_cut_then_the_length() {
 #[test]
 fn a_label_is_as_near_as_its_nearest_example() {
     let nearest = labels(&[("far", &["x"]), ("near", &["y", "z"])]);
-    let mut task = FeatureExtraction { nearest: Some(nearest), embedding: false, ..task(false, 3, Pooling::Mean) };
+    let mut task =
+        FeatureExtraction { nearest: Some(nearest), embedding: false, ..task(false, 3, Pooling::Mean) };
     let mut asked = Vec::new();
     let mut ask = |texts: &[&str]| {
         asked.extend(texts.iter().map(|text| (*text).to_owned()));
@@ -62,7 +66,8 @@ fn a_label_is_as_near_as_its_nearest_example() {
 
 #[test]
 fn examples_must_be_answered() {
-    let mut task = FeatureExtraction { nearest: Some(labels(&[("a", &["x"])])), ..task(true, 3, Pooling::Mean) };
+    let mut task =
+        FeatureExtraction { nearest: Some(labels(&[("a", &["x"])])), ..task(true, 3, Pooling::Mean) };
     let error = task.prepare(&mut |_| Ok(vec![vec![f32::NAN, 0.0, 0.0]])).unwrap_err();
     assert!(matches!(error, TaskError::Model(InferError::NotFinite)), "{error}");
 }

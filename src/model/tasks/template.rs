@@ -39,7 +39,11 @@ impl Template {
                 "{{" => piece.push('{'),
                 "}}" => piece.push('}'),
                 place => {
-                    if place == "{}" { counted += 1 } else { numbered += 1 }
+                    if place == "{}" {
+                        counted += 1
+                    } else {
+                        numbered += 1
+                    }
                     pieces.push(String::new());
                 }
             }

@@ -5,9 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::report::{Report, Threshold};
-use super::{
-    Activation, Context, NoAnswer, Prediction, Reads, Seen, Task, TaskError, classify_windows,
-};
+use super::{Activation, Context, NoAnswer, Prediction, Reads, Seen, Task, TaskError, classify_windows};
 use crate::config::settings::{Combine, Uncertain};
 use crate::model::Head;
 
@@ -84,7 +82,8 @@ impl Options {
         });
         match (asked, self.multi_label) {
             (Some(Activation::Softmax | Activation::None), Some(true)) => {
-                let what = "makes no scores from 0 to 1 that stand by themselves, as `multi_label` wants them";
+                let what =
+                    "makes no scores from 0 to 1 that stand by themselves, as `multi_label` wants them";
                 Err(TaskError::option("function_to_apply", what, "write `sigmoid`, or leave it out"))
             }
             (Some(asked), _) => Ok(asked),
@@ -175,7 +174,10 @@ mod tests {
         let labels = ["a", "b"].map(str::to_owned);
         let thresholds = |said: Value, activation| options(said).thresholds(activation, &labels);
         assert_eq!(thresholds(json!({}), Activation::Sigmoid).unwrap(), None);
-        assert_eq!(thresholds(json!({ "multi_label": true }), Activation::Sigmoid).unwrap(), Some(vec![0.5; 2]));
+        assert_eq!(
+            thresholds(json!({ "multi_label": true }), Activation::Sigmoid).unwrap(),
+            Some(vec![0.5; 2])
+        );
         let some = json!({ "threshold": { "a": 0.25 } });
         assert_eq!(thresholds(some.clone(), Activation::Sigmoid).unwrap(), Some(vec![0.25, 0.5]));
         let error = thresholds(some, Activation::Softmax).unwrap_err().to_string();

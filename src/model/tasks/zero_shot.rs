@@ -87,7 +87,11 @@ impl Options {
     /// Each label in its sentence, without special tokens.
     fn hypotheses(&self, context: &Context<'_>) -> Result<Vec<Encoding>, TaskError> {
         if self.labels.is_empty() {
-            return Err(TaskError::option("labels", "there is none", "what a text may be about: `[billing, praise]`"));
+            return Err(TaskError::option(
+                "labels",
+                "there is none",
+                "what a text may be about: `[billing, praise]`",
+            ));
         }
         let template = self.template.as_deref().unwrap_or(TEMPLATE);
         let template = Template::read(template).map_err(|wrong| {

@@ -23,7 +23,8 @@ fn built(package: &str, said: Value, max_length: usize) -> Result<Box<dyn Task>,
     let package = Package::open(&Path::new("tests/packages/tasks").join(package)).unwrap();
     let tokenizer = TextTokenizer::new(&package, max_length, LongText::Truncate).unwrap();
     let combine = Combine::Mean;
-    let context = Context { package: &package, tokenizer: &tokenizer, scores: false, uncertain: None, combine };
+    let context =
+        Context { package: &package, tokenizer: &tokenizer, scores: false, uncertain: None, combine };
     build(&options(said), &context).map_err(|e| e.to_string())
 }
 
@@ -34,13 +35,35 @@ fn what_cannot_be_asked_is_refused_with_what_would_be_right() {
         ("bert-nli", json!({ "labels": ["a", "b", "a"] }), 60, "labels[2]: is there twice"),
         ("bert-nli", json!({ "labels": ["a"], "template": "x" }), 60, "template: has no place for the label"),
         ("bert-nli", json!({ "labels": ["a", "b"], "threshold": 0.5 }), 60, "write `multi_label: true`"),
-        ("bert-nli", json!({ "labels": ["ab"], "template": "{} ab ab ab ab" }), 7, "labels[0]: its hypothesis has "),
-        ("bert-nli", json!({ "labels": ["a"], "entailment": "ENTAILMENT" }), 60, "entailment: is no label of the package"),
-        ("bert-nli", json!({ "labels": ["\u{200b}"], "template": "{}" }), 60, "labels[0]: the tokenizer keeps nothing"),
-        ("squeezebert-g4-sentiment", json!({ "labels": ["a"] }), 60, "say which of negative, neutral, positive it is"),
+        (
+            "bert-nli",
+            json!({ "labels": ["ab"], "template": "{} ab ab ab ab" }),
+            7,
+            "labels[0]: its hypothesis has ",
+        ),
+        (
+            "bert-nli",
+            json!({ "labels": ["a"], "entailment": "ENTAILMENT" }),
+            60,
+            "entailment: is no label of the package",
+        ),
+        (
+            "bert-nli",
+            json!({ "labels": ["\u{200b}"], "template": "{}" }),
+            60,
+            "labels[0]: the tokenizer keeps nothing",
+        ),
+        (
+            "squeezebert-g4-sentiment",
+            json!({ "labels": ["a"] }),
+            60,
+            "say which of negative, neutral, positive it is",
+        ),
         ("bert-entities", json!({ "labels": ["a"] }), 60, "the package's head is token classification"),
     ] {
-        let error = built(package, said.clone(), max_length).err().unwrap_or_else(|| panic!("{package} takes {said}"));
+        let error = built(package, said.clone(), max_length)
+            .err()
+            .unwrap_or_else(|| panic!("{package} takes {said}"));
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -50,7 +73,10 @@ fn each_label_is_read_beside_the_text() {
     let task = built("bert-nli", json!({ "labels": ["travel", "work"] }), 60).unwrap();
     let Plan::Beside(beside) = task.plan() else { panic!() };
     assert_eq!((beside.others.len(), beside.text, beside.windows), (2, Side::First, None));
-    assert_eq!((task.reads(), task.labels()), (Reads::Logits { labels: 3 }, &labels(&["travel", "work"])[..]));
+    assert_eq!(
+        (task.reads(), task.labels()),
+        (Reads::Logits { labels: 3 }, &labels(&["travel", "work"])[..])
+    );
 }
 
 #[test]
@@ -85,8 +111,10 @@ fn task(said: Value, combine: Combine) -> ZeroShot {
 
 /// `windows`: which label, which weight, and the logits.
 fn said(task: &ZeroShot, windows: &[(usize, usize, [f32; 3])]) -> Result<Value, NoAnswer> {
-    let notes: Vec<Note> =
-        windows.iter().map(|(beside, of_text, _)| Note { beside: *beside, of_text: *of_text, ..Note::default() }).collect();
+    let notes: Vec<Note> = windows
+        .iter()
+        .map(|(beside, of_text, _)| Note { beside: *beside, of_text: *of_text, ..Note::default() })
+        .collect();
     let answers: Vec<&[f32]> = windows.iter().map(|(_, _, logits)| &logits[..]).collect();
     let prediction = task.predict(&Seen { text: "", notes: &notes }, &answers)?;
     Ok(serde_json::from_str(&format!("{{{}}}", prediction.json)).unwrap())
@@ -102,7 +130,8 @@ fn one_label_of_many_or_each_by_itself() {
     let one = said(&task(json!({ "labels": ["a", "b"] }), Combine::Mean), &windows).unwrap();
     assert_eq!(one["label"], "b");
     close(&one["score"], 1.0 / (1.0 + (-1.0_f64).exp()));
-    let each = said(&task(json!({ "labels": ["a", "b"], "multi_label": true }), Combine::Mean), &windows).unwrap();
+    let each =
+        said(&task(json!({ "labels": ["a", "b"], "multi_label": true }), Combine::Mean), &windows).unwrap();
     assert_eq!((&each["label"], &each["labels"]), (&json!("a"), &json!([{ "label": "a", "score": 0.5 }])));
     close(&each["scores"]["b"], 1.0 / (1.0 + 1.0_f64.exp()));
     // Of one label the share would be 1.

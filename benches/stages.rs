@@ -23,13 +23,13 @@ fn main() {
 
 fn settings() -> Settings {
     let mut settings = load(Path::new("pipelines/sentiment.yaml"), &Overrides::default()).unwrap().settings;
-    settings.model.sessions = NonZeroUsize::MIN;
+    settings.results.first.model.sessions = NonZeroUsize::MIN;
     settings
 }
 
 fn loaded() -> (Settings, Loaded) {
     let settings = settings();
-    let loaded = model::load(&settings.model).expect("make onnxruntime");
+    let loaded = model::load(&settings.results.first.model).expect("make onnxruntime");
     (settings, loaded)
 }
 

@@ -1,4 +1,4 @@
-//! Documents waiting for their parts (the windows of a long text). Pure. A document of one part
+//! Documents waiting for their parts (the windows of a long text, several results). Pure. A document of one part
 //! passes straight through.
 
 use std::collections::HashMap;
@@ -7,15 +7,14 @@ use crate::batch::{Head, Work};
 use crate::model::{InferError, Output};
 use crate::record::{Ticket, Tracked};
 
-/// What the model answered for one part, and the part's weight among its siblings: its tokens of
-/// text.
-pub type Answer = (Result<Output, InferError>, usize);
+/// What a model answered for one part.
+pub type Answer = Result<Output, InferError>;
 
 /// A document with the answers for all its parts, in order.
 pub struct Joined {
     /// The document.
     pub head: Head,
-    /// At least one.
+    /// One a sequence.
     pub answers: Vec<Answer>,
 }
 
@@ -38,8 +37,7 @@ impl Join {
         work: Tracked<Work>,
         answer: Result<Output, InferError>,
     ) -> Option<Tracked<Joined>> {
-        let Tracked { ticket, trace, stamps, item: Work { part, parts, head, tokens } } = work;
-        let answer = (answer, tokens.of_text);
+        let Tracked { ticket, trace, stamps, item: Work { part, parts, head, .. } } = work;
         let head = head.map(|head| Tracked { ticket, trace, stamps, item: head });
         if parts == 1 {
             return head.map(|head| head.map(|head| Joined { head, answers: vec![answer] }));
@@ -71,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Timestamp, Trace};
-    use crate::text::{Amount, Document, Place, TokenCount, Tokens};
+    use crate::text::{Document, Place, Tokens};
 
     fn head(n: usize) -> Head {
         let record = Record {
@@ -83,8 +81,15 @@ mod tests {
             headers: Vec::new(),
             timestamp: Timestamp(None),
         };
-        let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
-        Head { document, amount: Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: 1, masked: 0 } }
+        let document = Document {
+            record,
+            text: String::new(),
+            second: None,
+            sources: Vec::new(),
+            text_bytes_seen: 0,
+            place: Place::Outside,
+        };
+        Head { document, streams: Vec::new() }
     }
 
     proptest! {
@@ -111,8 +116,9 @@ mod tests {
                 let work = Work {
                     part,
                     parts: sizes[document],
-                    head: (part == 0).then(|| head(document)),
-                    tokens: Tokens { ids: Vec::new(), of_text: document * 10 + part },
+                    // With any one of them.
+                    head: (part == document % sizes[document]).then(|| head(document)),
+                    tokens: Tokens::new(Vec::new(), document * 10 + part),
                 };
                 let answer = Output { logits: vec![document as f32, part as f32] };
                 let joined = join.add(Tracked::new(ticket, Trace::NONE, work), Ok(answer));
@@ -122,8 +128,7 @@ mod tests {
                     prop_assert_eq!(joined.ticket, ticket);
                     prop_assert_eq!(joined.item.head.document.record.offset.raw(), document as i64);
                     prop_assert_eq!(joined.item.answers.len(), sizes[document]);
-                    for (part, (answer, weight)) in joined.item.answers.iter().enumerate() {
-                        prop_assert_eq!(*weight, document * 10 + part);
+                    for (part, answer) in joined.item.answers.iter().enumerate() {
                         prop_assert_eq!(&answer.as_ref().unwrap().logits, &vec![document as f32, part as f32]);
                     }
                 }

@@ -18,7 +18,8 @@
 //! | `text/` | decode, mask and tokenize |
 //! | `batch/` | which texts go into the model together |
 //! | `cache/` | answers kept, and sequences that are in the model already |
-//! | `model/` | package, sessions, labels |
+//! | `model/` | package, sessions, heads, and what tasks make of their answers |
+//! | `results` | from a pipeline's settings to its tasks and models |
 //! | `compile/` | checkpoint to graph |
 //! | `evaluate/` | how good a package is on labelled texts |
 //! | `operators/` | what ONNX Runtime lacks for packed graphs; the room with unsafe code |
@@ -47,6 +48,7 @@ pub mod model;
 pub mod operators;
 pub mod pipeline;
 pub mod record;
+pub mod results;
 pub mod sequencer;
 pub mod shutdown;
 pub mod stdio;

@@ -17,16 +17,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Batcher, Run, Slot, Watched, Work, infer_isolating};
+use crate::batch::{self, Batcher, Portion, Run, Slot, Watched, Work, infer_isolating, portions};
 use crate::cache::{Answered, Cache};
 use crate::config::Settings;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
-use crate::join::Join;
-use crate::model::{Infer, InferError, Layout, Loaded, Output, Package};
+use crate::join::{Join, Joined};
+use crate::model::{Infer, InferError, Layout, Loaded, Output};
 use crate::record::{Outcome, Record, Tracked};
+use crate::results::Results;
 use crate::telemetry::{Metrics, Pulse, Sampler, Spans, Station, Telemetry};
-use crate::text::{Decoder, Intake, Masker, Reader, Reading, TextTokenizer, TokenizeError, Tokens};
+use crate::text::{Decoder, Intake, Masker, Reader, Stream, TokenizeError, Tokens};
 
 /// Why the stages cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -70,73 +71,86 @@ pub struct Stages {
 
 impl Stages {
     /// Builds and starts all stages. Must be called inside a tokio runtime: the batcher is a task.
-    pub fn start(settings: &Settings, loaded: Loaded, telemetry: &Telemetry) -> Result<Self, PipelineError> {
+    pub fn start(
+        settings: &Settings,
+        results: Results,
+        telemetry: &Telemetry,
+    ) -> Result<Self, PipelineError> {
         let Telemetry { metrics, health, spans, recent } = telemetry;
-        let Loaded { package, sessions, receipt } = loaded;
-        let tokenizer = tokenizer(settings, &package)?;
-        let canary = Arc::new(tokenizer.tokenize("ok")?.0.swap_remove(0));
-        let reader = reader(settings, tokenizer);
-        let enricher = Enricher::new(
-            settings.input.long_text,
-            &settings.output,
-            &package.labels,
-            package.activation,
-            &receipt,
-        );
+        let Results { models, streams, tasks } = results;
+        let model_of: Arc<[usize]> = streams.iter().map(|(model, _)| *model).collect();
+        let streams: Vec<Stream> = streams.into_iter().map(|(_, stream)| stream).collect();
+        let redacts = tasks.iter().any(|result| result.task.redacts());
+        let canaries = canaries(&models, &model_of, &streams)?;
+        let reader = reader(settings, streams, redacts);
+        let enricher = Arc::new(Enricher::new(tasks, &settings.output));
 
         let in_flight = settings.limits.max_in_flight_records.get();
         let capacity = settings.batch.max_size.get() * batch::WINDOW_BATCHES;
         let input = Intake::default();
         let (out, outcomes) = bounded(in_flight);
-        let (readings_in, readings) = mpsc::channel(settings.batch.max_size.get());
-        let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
-        // The batcher sends, too: what it need not hand out.
-        let (answered_in, answered) = mpsc::channel(sessions.len().max(1) * 2);
-        let cache = Cache::new(settings.cache.max_bytes, &receipt, metrics);
+        let sessions: usize = models.iter().map(|model| model.sessions.len()).sum();
+        // The batchers send, too: what they need not hand out.
+        let (answered_in, answered) = mpsc::channel(sessions.max(1) * 2);
 
-        let pulse = health.pulse("batcher");
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
-        for _ in 0..settings.limits.text_workers.get() {
-            let (reader, records) = (reader.clone(), input.clone());
-            let (readings, out, batcher) = (readings_in.clone(), out.clone(), pulse.clone());
-            let metrics = metrics.clone();
-            threads.spawn("text", move |_| {
-                text_worker(&reader, &records, &readings, &batcher, &metrics, &out);
-            })?;
-        }
-        let mut runs = Vec::new();
-        for (number, model) in sessions.into_iter().enumerate() {
-            let pulse = health.pulse(format!("session {}", number + 1));
-            let (mut model, run) = Watched::new(model, pulse.clone());
-            runs.push(run);
-            let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
-            let (canary, layout) = (canary.clone(), package.layout);
-            let watching = Watching { metrics: metrics.clone(), spans: spans.clone(), pulse };
-            threads.spawn("session", move |fault| {
-                if let Err(error) = session(&mut model, layout, &canary, &slots, &cache, &answered, &watching)
-                {
-                    fault.raise(error.into());
+        let (mut runs, mut batchers) = (Vec::new(), Vec::new());
+        for (number, (model, canary)) in models.into_iter().zip(canaries).enumerate() {
+            let Loaded { package, sessions, receipt } = model;
+            // As it is in most pipelines, one: then it has no number.
+            let name = |part: &str| {
+                if number == 0 { part.to_owned() } else { format!("{part} of model {}", number + 1) }
+            };
+            let (portions_in, portions) = mpsc::channel(settings.batch.max_size.get());
+            let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
+            let cache = Cache::new(settings.cache.max_bytes, &receipt, metrics);
+            let pulse = health.pulse(name("batcher"));
+            for (session_number, model) in sessions.into_iter().enumerate() {
+                let pulse = health.pulse(name(&format!("session {}", session_number + 1)));
+                let (mut model, run) = Watched::new(model, pulse.clone());
+                runs.push(run);
+                let (slots, answered, cache) = (slots_in.clone(), answered_in.clone(), cache.clone());
+                let (canary, layout) = (canary.clone(), package.layout);
+                let watching = Watching { metrics: metrics.clone(), spans: spans.clone(), pulse };
+                threads.spawn("session", move |fault| {
+                    if let Err(error) =
+                        session(&mut model, layout, &canary, &slots, &cache, &answered, &watching)
+                    {
+                        fault.raise(error.into());
+                    }
+                })?;
+            }
+            let limits = batch::Limits {
+                max_tokens: settings.batch.max_tokens.get(),
+                max_size: settings.batch.max_size.get(),
+                max_age: settings.batch.max_age,
+                layout: package.layout,
+            };
+            let (answered, fault) = (answered_in.clone(), threads.fault.clone());
+            batchers.push((portions_in, pulse.clone()));
+            tokio::spawn(async move {
+                let batcher = Batcher { portions, slots, cache, answered, limits, capacity, pulse };
+                let batcher = tokio::spawn(batcher.run());
+                if batcher.await.is_err_and(|e| e.is_panic()) {
+                    fault.raise(PipelineError::Panicked("batcher"));
                 }
-            })?;
+            });
         }
-        let mut shown =
-            recent.sampler().map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
+        for _ in 0..settings.limits.text_workers.get() {
+            let (reader, records, out) = (reader.clone(), input.clone(), out.clone());
+            let next =
+                Next { model_of: model_of.clone(), batchers: batchers.clone(), enricher: enricher.clone() };
+            let metrics = metrics.clone();
+            threads.spawn("text", move |_| text_worker(&reader, &records, &next, &metrics, &out))?;
+        }
+        // What the output hides is not shown on a page either.
+        let hides = redacts || !settings.output.redact.is_empty();
+        let mut shown = recent
+            .sampler()
+            .filter(|_| !hides)
+            .map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
         let told = metrics.clone();
         threads.spawn("enrich", move |_| enrich(&enricher, answered, &told, shown.as_mut(), &out))?;
-        let limits = batch::Limits {
-            max_tokens: settings.batch.max_tokens.get(),
-            max_size: settings.batch.max_size.get(),
-            max_age: settings.batch.max_age,
-            layout: package.layout,
-        };
-        let fault = threads.fault.clone();
-        tokio::spawn(async move {
-            let batcher = Batcher { readings, slots, cache, answered: answered_in, limits, capacity, pulse };
-            let batcher = tokio::spawn(batcher.run());
-            if batcher.await.is_err_and(|e| e.is_panic()) {
-                fault.raise(PipelineError::Panicked("batcher"));
-            }
-        });
         let (fault, threads) = (threads.fault, threads.handles);
         let (metrics, patience) = (metrics.clone(), settings.batch.timeout);
         Ok(Self { input, outcomes, fault, runs, patience, metrics, threads })
@@ -183,27 +197,42 @@ impl Stages {
     }
 }
 
-/// The longest sequence that the model gets, in tokens.
-pub(crate) fn longest(settings: &Settings, package: &Package) -> usize {
-    settings.model.max_length.map_or(package.max_length, usize::from).min(package.max_length)
-}
-
-pub(crate) fn tokenizer(settings: &Settings, package: &Package) -> Result<TextTokenizer, TokenizeError> {
-    TextTokenizer::new(package, longest(settings, package), settings.input.long_text)
-}
-
 /// What the text workers read records with.
-pub(crate) fn reader(settings: &Settings, tokenizer: TextTokenizer) -> Reader {
-    let decoder = Decoder::new(&settings.input, &settings.output);
-    Reader::new(decoder, Masker::new(&settings.input.mask), tokenizer, settings.input.on_empty)
+pub(crate) fn reader(settings: &Settings, streams: Vec<Stream>, redacts: bool) -> Reader {
+    let decoder = Decoder::new(&settings.input, &settings.output)
+        .keeping_sources(redacts || !settings.output.redact.is_empty());
+    Reader::new(decoder, Masker::new(&settings.input.mask), streams, settings.input.on_empty)
+}
+
+/// For each model a sequence that it answers if it answers at all.
+fn canaries(
+    models: &[Loaded],
+    model_of: &[usize],
+    streams: &[Stream],
+) -> Result<Vec<Arc<Tokens>>, TokenizeError> {
+    let canary = |model: usize| {
+        let stream = model_of.iter().zip(streams).find(|(of, _)| **of == model);
+        let tokens = stream.map(|(_, stream)| stream.tokenizer.tokenize("ok")).transpose()?;
+        Ok(Arc::new(tokens.map_or_else(|| Tokens::new(Vec::new(), 0), |(mut all, _)| all.swap_remove(0))))
+    };
+    (0..models.len()).map(canary).collect()
+}
+
+/// Where a text worker's readings go.
+struct Next {
+    /// Of each stream.
+    model_of: Arc<[usize]>,
+    /// Of each model.
+    batchers: Vec<(mpsc::Sender<Tracked<Portion>>, Pulse)>,
+    /// Of what has nothing for any model.
+    enricher: Arc<Enricher>,
 }
 
 /// Decodes and tokenizes. What needs no model goes straight to the way out.
 fn text_worker(
     reader: &Reader,
     records: &Intake<Tracked<Record>>,
-    readings: &mpsc::Sender<Tracked<Reading>>,
-    batcher: &Pulse,
+    next: &Next,
     metrics: &Metrics,
     out: &Sender<Tracked<Outcome>>,
 ) {
@@ -211,11 +240,20 @@ fn text_worker(
         stamps.taken = Some(Instant::now());
         let result = reader.read(record);
         stamps.tokenized = Some(Instant::now());
-        let sent = match result {
-            Ok(item) => {
-                batcher.given();
+        let portions = result.map(|reading| portions(reading, &next.model_of));
+        let sent = match portions {
+            Ok(Ok(portions)) => {
                 metrics.moved(1, Some(Station::Tokenize), Some(Station::Queue));
-                readings.blocking_send(Tracked { ticket, trace, stamps, item }).is_ok()
+                portions.into_iter().all(|(model, item)| {
+                    let Some((batcher, pulse)) = next.batchers.get(model) else { return false };
+                    pulse.given();
+                    batcher.blocking_send(Tracked { ticket, trace: trace.clone(), stamps, item }).is_ok()
+                })
+            }
+            Ok(Err(head)) => {
+                metrics.moved(1, Some(Station::Tokenize), None);
+                let item = next.enricher.outcome(Joined { head, answers: Vec::new() });
+                out.send(Tracked { ticket, trace, stamps, item }).is_ok()
             }
             Err(item) => {
                 metrics.moved(1, Some(Station::Tokenize), None);
@@ -318,7 +356,9 @@ impl Shown {
 
     fn tell(&mut self, text: String, outcome: &Outcome) {
         if let Outcome::Enriched { emit, .. } = outcome {
-            self.sampler.take(Instant::now(), text, &emit.label, emit.score);
+            let label = emit.labels.first();
+            let (label, score) = label.map_or(("", f32::NAN), |of| (of.label.as_str(), of.score));
+            self.sampler.take(Instant::now(), text, label, score);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use squeezeflow::config::{Overrides, load};
-use squeezeflow::model;
+use squeezeflow::results;
 use squeezeflow::stdio::{Streams, tag};
 use squeezeflow::telemetry::{Health, Metrics};
 
@@ -16,7 +16,7 @@ fn tagged(set: &[&str], input: &str) -> (Vec<Value>, String) {
     let set = set.iter().map(|s| (*s).to_owned()).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/sentiment.yaml");
     let settings = load(&path, &Overrides { set, ..Overrides::default() }).unwrap().settings;
-    let loaded = model::load(&settings.model).expect("make onnxruntime");
+    let loaded = results::load(&settings).expect("make onnxruntime");
     let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _context = runtime.enter();

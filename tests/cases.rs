@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use squeezeflow::config::{self, Case, Overrides};
 use squeezeflow::golden::{self, Seen, Sent};
-use squeezeflow::model;
+use squeezeflow::results;
 use tempfile::TempDir;
 
 const SHIPPED: [&str; 3] = ["sentiment", "tickets", "logs"];
@@ -343,13 +343,13 @@ fn check_looks_at_the_cases_too() {
 fn seen(name: &str, most: usize) -> Vec<(String, Seen)> {
     let pipeline = repository().join("pipelines").join(format!("{name}.yaml"));
     let mut settings = config::load(&pipeline, &Overrides::default()).unwrap().settings;
-    settings.model.sessions = NonZeroUsize::MIN;
+    settings.results.first.model.sessions = NonZeroUsize::MIN;
     settings.batch.max_size = NonZeroUsize::new(most).unwrap();
     // Long enough for all of them to be there.
     settings.batch.max_age = Duration::from_secs(1);
     let files = config::cases(&pipeline).unwrap();
     let cases: Vec<&Case> = files.iter().flat_map(|file| &file.cases).collect();
-    let model = model::load(&settings.model).unwrap();
+    let model = results::load(&settings).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _context = runtime.enter();
     let seen = golden::run(&settings, model, &cases).unwrap();
@@ -363,9 +363,11 @@ fn a_case_ends_the_same_alone_and_in_company() {
         for ((case, alone), (_, together)) in seen(name, 1).into_iter().zip(seen(name, 64)) {
             match (&alone, &together) {
                 (
-                    Seen::Written(Sent { result: Ok((label, score)), topic, .. }),
+                    Seen::Written(Sent { result: Ok(Some((label, score))), topic, .. }),
                     Seen::Written(Sent {
-                        result: Ok((other_label, other_score)), topic: other_topic, ..
+                        result: Ok(Some((other_label, other_score))),
+                        topic: other_topic,
+                        ..
                     }),
                 ) => {
                     assert_eq!((label, topic), (other_label, other_topic), "{name}: {case}");

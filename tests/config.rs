@@ -75,9 +75,9 @@ fn the_shortest_pipeline_has_the_documented_defaults() {
     assert_eq!(s.input.format, Format::Json(TextSelector::Pointer("/text".into())));
     assert_eq!(s.input.start, Start::Earliest);
     assert_eq!(s.input.max_text_bytes.get(), 1 << 20);
-    assert_eq!(s.model.path, case.dir.path().join("models/x"), "relative to the pipeline file");
-    assert_eq!(s.model.provider.kind, ProviderKind::Cpu);
-    assert_eq!(s.model.sessions, std::thread::available_parallelism().unwrap());
+    assert_eq!(s.results.first.model.path, case.dir.path().join("models/x"), "relative to the pipeline file");
+    assert_eq!(s.results.first.model.provider.kind, ProviderKind::Cpu);
+    assert_eq!(s.results.first.model.sessions, std::thread::available_parallelism().unwrap());
     assert_eq!((s.batch.max_tokens.get(), s.batch.max_size.get()), (4096, 64));
     assert_eq!(s.batch.max_age, Duration::from_millis(20));
     assert_eq!((s.output.mode, s.output.field.as_str()), (OutputMode::Splice, "nlp"));
@@ -108,8 +108,8 @@ fn later_layers_win() {
     assert_eq!(s.batch.max_age, Duration::from_millis(5), "file over default");
     assert_eq!(s.input.topics, ["a", "b"]);
     assert_eq!(s.input.start, Start::Timestamp(1_769_846_400_000));
-    assert_eq!(s.model.provider.options, BTreeMap::from([("device_id".into(), "1".into())]));
-    assert_eq!(s.model.sessions.get(), 1, "auto, on a GPU");
+    assert_eq!(s.results.first.model.provider.options, BTreeMap::from([("device_id".into(), "1".into())]));
+    assert_eq!(s.results.first.model.sessions.get(), 1, "auto, on a GPU");
     assert_eq!(s.admin, None);
     let kafka = s.kafka.unwrap();
     assert_eq!(kafka.group_id, "123", "text, because the schema says so");
@@ -123,7 +123,7 @@ fn sessions_by_name() {
         let text = format!("input: {{topics: [a]}}\nmodel: {{path: x{rest}}}\n");
         let Loaded { settings, warnings, .. } = Case::new().load(&text);
         assert!(warnings.is_empty(), "{rest}: {warnings:?}");
-        (settings.model.sessions.get(), settings.model.threads.get())
+        (settings.results.first.model.sessions.get(), settings.results.first.model.threads.get())
     };
     assert_eq!(model(", sessions: auto"), (cores, 1));
     assert_eq!(model(", threads: 2"), ((cores / 2).max(1), 2), "auto leaves the cores to the threads");
@@ -473,14 +473,14 @@ fn conditions_windows_and_routes() {
         ", long_text: windows, stride: 200",
         "output: {below: 0.6, uncertain_label: positive, route: {Negative: b, uncertain: c}}",
     );
-    let found = config::check_against_model(&loaded.settings, facts(256));
+    let found = config::check_against_model(&loaded.settings, &[facts(256)]);
     let paths: Vec<&str> = found.iter().map(|p| p.path.as_str()).collect();
     let expected =
         ["input.stride", "output.uncertain_label", "output.route.Negative", "output.route.uncertain"];
     assert_eq!(paths, expected, "keys of a map keep their case");
     let regression = ModelFacts { classifies: false, ..facts(256) };
     let loaded = with("", "output: {below: 0.6}");
-    assert_eq!(the_one(&config::check_against_model(&loaded.settings, regression)).path, "output.below");
+    assert_eq!(the_one(&config::check_against_model(&loaded.settings, &[regression])).path, "output.below");
     let case = Case::new().set("output.below=0.75").set("output.route.negative=urgent");
     let output = case.load("input: {topics: [a]}\nmodel: {path: x}\n").settings.output;
     assert_eq!(output.uncertain, Some(Uncertain { below: 0.75, label: "uncertain".into() }));
@@ -516,12 +516,15 @@ fn conditions_and_routes_that_cannot_be() {
 #[test]
 fn the_token_budget_holds_the_packages_longest_sequence() {
     let loaded = Case::new().load(&format!("{MINIMAL}batch: {{max_batch_tokens: 256}}\n"));
-    assert!(config::check_against_model(&loaded.settings, facts(256)).is_empty());
-    let problem = the_one(&config::check_against_model(&loaded.settings, facts(512))).clone();
+    assert!(config::check_against_model(&loaded.settings, &[facts(256)]).is_empty());
+    let problem = the_one(&config::check_against_model(&loaded.settings, &[facts(512)])).clone();
     let located = loaded.places.locate(problem);
     assert_eq!((located.path.as_str(), located.line), ("batch.max_batch_tokens", Some(3)));
     let longer = Case::new().load("input: {topics: [a]}\nmodel: {path: x, max_length: 1024}\n");
-    assert_eq!(the_one(&config::check_against_model(&longer.settings, facts(512))).path, "model.max_length");
+    assert_eq!(
+        the_one(&config::check_against_model(&longer.settings, &[facts(512)])).path,
+        "model.max_length"
+    );
 }
 
 #[test]
@@ -535,8 +538,8 @@ fn shipped_pipelines_are_valid() {
         let loaded = config::load(&path, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert!(config::require_kafka(&loaded.settings).is_empty());
-        assert!(loaded.settings.model.path.join("config.json").is_file(), "{path:?}");
-        assert!(config::check_against_model(&loaded.settings, facts(512)).is_empty());
+        assert!(loaded.settings.results.first.model.path.join("config.json").is_file(), "{path:?}");
+        assert!(config::check_against_model(&loaded.settings, &[facts(512)]).is_empty());
         seen += 1;
     }
     assert!(seen >= 3);

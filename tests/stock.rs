@@ -86,7 +86,7 @@ fn answers(model: &Model, package: &str) -> Vec<Vec<f32>> {
         max_length: None,
     };
     let mut session = squeezeflow::model::load(&settings).expect("make onnxruntime").sessions.swap_remove(0);
-    let row = |n: u32| Tokens { ids: (0..=3 * n + 1).map(|i| (i * 37 + n) % 790 + 5).collect(), of_text: 1 };
+    let row = |n: u32| Tokens::new((0..=3 * n + 1).map(|i| (i * 37 + n) % 790 + 5).collect(), 1);
     let rows: Vec<Tokens> = (0..7).map(row).collect();
     let outputs = session.infer(&rows.iter().collect::<Vec<_>>()).unwrap();
     outputs.into_iter().map(|output| output.logits).collect()

@@ -103,8 +103,8 @@ fn what_is_chosen_was_measured_and_stands_in_the_file_beside_its_comments() {
     assert!(after.contains("# by hand") && after.contains("# an old thought"), "{after}");
     let loaded = squeezeflow::config::load(&case.pipeline(), &Default::default()).unwrap().settings;
     let holds = [
-        ("model.sessions", loaded.model.sessions.get()),
-        ("model.threads", loaded.model.threads.get()),
+        ("model.sessions", loaded.results.first.model.sessions.get()),
+        ("model.threads", loaded.results.first.model.threads.get()),
         ("batch.max_batch_tokens", loaded.batch.max_tokens.get()),
         ("batch.max_batch_size", loaded.batch.max_size.get()),
     ];

@@ -199,7 +199,7 @@ impl Infer for Plain {
 
 /// Every session takes the next batch as soon as it is free.
 fn run(sessions: &mut [Box<dyn Infer>], batches: Batches) -> Took {
-    let tokens = |ids: Vec<u32>| Tokens { of_text: ids.len(), ids };
+    let tokens = |ids: Vec<u32>| Tokens::new(ids.clone(), ids.len());
     let batches: VecDeque<Vec<Tokens>> =
         batches.into_iter().map(|b| b.into_iter().map(tokens).collect()).collect();
     let batches = Mutex::new(batches);

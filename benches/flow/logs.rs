@@ -5,7 +5,8 @@ use std::io::{Cursor, sink};
 use std::path::Path;
 
 use squeezeflow::config::{Overrides, Settings, load};
-use squeezeflow::model::{self, Package};
+use squeezeflow::model::Package;
+use squeezeflow::results;
 use squeezeflow::stdio::{Streams, tag};
 use squeezeflow::telemetry::{Health, Metrics};
 use squeezeflow::text::{Masker, TextTokenizer};
@@ -46,8 +47,13 @@ fn lines() -> Option<Vec<String>> {
 
 /// What the model reads of each line.
 fn sequences(settings: &Settings, lines: &[String]) -> Vec<Vec<u32>> {
-    let package = Package::open(&settings.model.path).unwrap();
-    let longest = settings.model.max_length.map_or(package.max_length, |n| n.get().min(package.max_length));
+    let package = Package::open(&settings.results.first.model.path).unwrap();
+    let longest = settings
+        .results
+        .first
+        .model
+        .max_length
+        .map_or(package.max_length, |n| n.get().min(package.max_length));
     let tokenizer = TextTokenizer::new(&package, longest, settings.input.long_text).unwrap();
     let masker = Masker::new(&settings.input.mask);
     let one = |line: &String| Some(tokenizer.tokenize(&masker.apply(line).0).ok()?.0.swap_remove(0).ids);
@@ -119,7 +125,7 @@ pub fn bench() {
 
 /// Lines a second, and how many sequences were inferred.
 fn pass(settings: &Settings, input: &str, lines: usize) -> (f64, f64) {
-    let loaded = model::load(&settings.model).unwrap();
+    let loaded = results::load(settings).unwrap();
     let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _context = runtime.enter();

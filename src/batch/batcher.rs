@@ -12,11 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::budget::{Limits, Pending};
-use super::parts::{HeldBack, Work};
+use super::parts::{HeldBack, Portion, Work};
 use crate::cache::{Answered, Cache, Claim};
 use crate::record::Tracked;
 use crate::telemetry::Pulse;
-use crate::text::Reading;
 
 /// Sequences that go into the model together, oldest first.
 pub type Batch = Vec<Tracked<Work>>;
@@ -24,11 +23,11 @@ pub type Batch = Vec<Tracked<Work>>;
 /// A free session's open hand.
 pub type Slot = oneshot::Sender<Batch>;
 
-/// The task's ends. [`Batcher::run`] returns when `readings` is closed and everything is handed
+/// The task's ends. [`Batcher::run`] returns when `portions` is closed and everything is handed
 /// out, or when all sessions are gone.
 pub struct Batcher {
     /// Tokenized texts.
-    pub readings: mpsc::Receiver<Tracked<Reading>>,
+    pub portions: mpsc::Receiver<Tracked<Portion>>,
     /// Free sessions.
     pub slots: mpsc::Receiver<Slot>,
     /// Asked before a sequence joins the line.
@@ -57,7 +56,7 @@ impl Batcher {
             self.pulse.moves();
             if slot.is_none() {
                 slot = self.slots.try_recv().ok();
-                waiting = self.readings.len();
+                waiting = self.portions.len();
             }
             // At the end of the stream nothing more comes that would be worth waiting for.
             let due = line.pending.is_due(now) || (!open && !line.pending.is_empty());
@@ -81,10 +80,10 @@ impl Batcher {
                 }
                 tokio::select! {
                     biased;
-                    reading = self.readings.recv(), if open && line.pending.len() < self.capacity => match reading {
-                        Some(reading) => {
+                    portion = self.portions.recv(), if open && line.pending.len() < self.capacity => match portion {
+                        Some(portion) => {
                             waiting = waiting.saturating_sub(1);
-                            let parts = line.held_back.split(reading, self.limits.max_tokens);
+                            let parts = line.held_back.split(portion, self.limits.max_tokens);
                             line.join(parts)
                         }
                         None => {
@@ -94,7 +93,7 @@ impl Batcher {
                     },
                     free = self.slots.recv(), if slot.is_none() => match free {
                         Some(free) => {
-                            (slot, waiting) = (Some(free), self.readings.len());
+                            (slot, waiting) = (Some(free), self.portions.len());
                             Vec::new()
                         }
                         None => return,
@@ -155,16 +154,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::batch::Head;
     use crate::model::{Layout, Output, Receipt};
     use crate::record::{Admission, Epoch, Offset, PartitionId, Record, Ticket, Timestamp, Trace, Tracked};
     use crate::telemetry::{Health, Metrics};
-    use crate::text::{Amount, Document, Place, TokenCount, Tokens};
+    use crate::text::{Document, Place, Tokens};
 
-    fn text(length: usize) -> Tracked<Reading> {
+    fn text(length: usize) -> Tracked<Portion> {
         windows(0, &[length])
     }
 
-    fn windows(admission: u64, lengths: &[usize]) -> Tracked<Reading> {
+    fn windows(admission: u64, lengths: &[usize]) -> Tracked<Portion> {
         let record = Record {
             topic: Arc::from("t"),
             partition: 0,
@@ -174,23 +174,33 @@ mod tests {
             headers: Vec::new(),
             timestamp: Timestamp(None),
         };
-        let document = Document { record, text: String::new(), text_bytes_seen: 0, place: Place::Outside };
-        let sequences = lengths.iter().map(|n| Tokens { ids: vec![0; *n], of_text: *n }).collect();
-        let amount = Amount { tokens: TokenCount { used: 1, seen: 1 }, windows: lengths.len(), masked: 0 };
+        let document = Document {
+            record,
+            text: String::new(),
+            second: None,
+            sources: Vec::new(),
+            text_bytes_seen: 0,
+            place: Place::Outside,
+        };
+        let sequences = lengths.iter().map(|n| Tokens::new(vec![0; *n], *n)).enumerate().collect();
+        let head = Some(Head { document, streams: Vec::new() });
         let ticket = Ticket { partition: PartitionId(0), epoch: Epoch(0), admission: Admission(admission) };
-        let mut tracked = Tracked::new(ticket, Trace::NONE, Reading { document, sequences, amount });
+        let portion = Portion { head, parts: lengths.len(), sequences };
+        let mut tracked = Tracked::new(ticket, Trace::NONE, portion);
         tracked.stamps.tokenized = Some(Instant::now());
         tracked
     }
 
-    fn start(max_age: Duration) -> (mpsc::Sender<Tracked<Reading>>, mpsc::Sender<Slot>) {
+    fn start(max_age: Duration) -> (mpsc::Sender<Tracked<Portion>>, mpsc::Sender<Slot>) {
         let (readings_in, readings) = mpsc::channel(100);
         let (slots_in, slots) = mpsc::channel(4);
         let limits = Limits { max_tokens: 100, max_size: 4, max_age, layout: Layout::Padded };
         let (answered, _) = mpsc::channel(1);
         let cache = Cache::off();
         let pulse = Health::new().pulse("batcher");
-        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100, pulse }.run());
+        tokio::spawn(
+            Batcher { portions: readings, slots, cache, answered, limits, capacity: 100, pulse }.run(),
+        );
         (readings_in, slots_in)
     }
 
@@ -224,7 +234,9 @@ mod tests {
         let pulse = health.pulse("batcher");
         let given = pulse.clone();
         let cache = knowing();
-        tokio::spawn(Batcher { readings, slots, cache, answered, limits, capacity: 100, pulse }.run());
+        tokio::spawn(
+            Batcher { portions: readings, slots, cache, answered, limits, capacity: 100, pulse }.run(),
+        );
         let moves_again = async || {
             while !health.stuck().is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -269,7 +281,8 @@ mod tests {
         let limits = Limits { max_tokens: 100, max_size: 4, max_age: Duration::ZERO, layout: Layout::Padded };
         tokio::task::yield_now().await;
         let pulse = Health::new().pulse("batcher");
-        let batcher = Batcher { readings, slots: slots_out, cache, answered, limits, capacity: 100, pulse };
+        let batcher =
+            Batcher { portions: readings, slots: slots_out, cache, answered, limits, capacity: 100, pulse };
         tokio::spawn(batcher.run());
         assert_eq!(batch(&slots).await, [7]);
     }

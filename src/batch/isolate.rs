@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn tokens(id: u32) -> Tokens {
-        Tokens { ids: vec![id], of_text: 1 }
+        Tokens::new(vec![id], 1)
     }
 
     fn isolate(model: &mut Fragile, ids: &[u32]) -> Result<Vec<Result<Output, InferError>>, InferError> {

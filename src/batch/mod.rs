@@ -11,5 +11,5 @@ mod watch;
 pub use batcher::{Batch, Batcher, Slot};
 pub use budget::{Limits, Pending, WINDOW_BATCHES};
 pub use isolate::infer_isolating;
-pub use parts::{Head, Work};
+pub use parts::{Head, Portion, StreamHead, Work, portions};
 pub use watch::{Run, Watched};

@@ -1,20 +1,21 @@
 //! The sequences of one text, one by one. Most texts have one; a long one has a window after the
-//! other, and no more of them wait for a batch at a time than fill one: so a long document leaves
-//! room for others between its own batches, and holds up its own partition only.
+//! other, and a pipeline of several results has some for each. No more of them wait for a batch at a time
+//! than fill one: so a long document leaves room for others between its own batches, and holds up its
+//! own partition only.
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::record::{Ticket, Tracked};
-use crate::text::{Amount, Document, Reading, Tokens};
+use crate::record::{DeadLetter, Ticket, Tracked};
+use crate::text::{Amount, Document, Note, Reading, Tokens};
 
-/// One sequence on its way through the model.
+/// One sequence on its way through a model.
 #[derive(Debug)]
 pub struct Work {
     /// Which of its document's sequences, from 0.
     pub part: usize,
     /// And of how many.
     pub parts: usize,
-    /// Travels with the first part.
+    /// Travels with one of the parts.
     pub head: Option<Head>,
     /// What the model reads.
     pub tokens: Tokens,
@@ -23,10 +24,62 @@ pub struct Work {
 /// The document that sequences belong to.
 #[derive(Debug)]
 pub struct Head {
-    /// Where the result belongs.
+    /// Where the results belong.
     pub document: Document,
-    /// How much of its text is read.
+    /// For each stream of the pipeline: what is known of its sequences, one after the other, or why it has
+    /// none.
+    pub streams: Vec<Result<StreamHead, DeadLetter>>,
+}
+
+/// What is known of one stream's sequences.
+#[derive(Debug)]
+pub struct StreamHead {
+    /// How much of the text they are.
     pub amount: Amount,
+    /// One each.
+    pub notes: Vec<Note>,
+}
+
+/// Of one document, what one model has to read.
+#[derive(Debug)]
+pub struct Portion {
+    /// With the first portion of a document.
+    pub head: Option<Head>,
+    /// Sequences of the whole document.
+    pub parts: usize,
+    /// Which of them these are.
+    pub sequences: Vec<(usize, Tokens)>,
+}
+
+/// A document for each of the models that have something to read of it; `model_of` says for each stream
+/// which model that is. `Err`: none has.
+#[allow(clippy::result_large_err, reason = "a document is no error; it is moved once")]
+pub fn portions(reading: Reading, model_of: &[usize]) -> Result<Vec<(usize, Portion)>, Head> {
+    let Reading { document, streams } = reading;
+    let (mut heads, mut portions, mut parts) = (Vec::with_capacity(1), Vec::with_capacity(1), 0);
+    for (stream, model) in streams.into_iter().zip(model_of) {
+        let stream = stream.map(|sequences| {
+            let place = portions.iter().position(|(of, _): &(usize, Portion)| of == model);
+            let place = place.unwrap_or_else(|| {
+                portions.push((*model, Portion { head: None, parts: 0, sequences: Vec::with_capacity(1) }));
+                portions.len() - 1
+            });
+            if let Some((_, portion)) = portions.get_mut(place) {
+                let first = parts;
+                parts += sequences.tokens.len();
+                portion.sequences.extend((first..).zip(sequences.tokens));
+            }
+            StreamHead { amount: sequences.amount, notes: sequences.notes }
+        });
+        heads.push(stream);
+    }
+    let head = Head { document, streams: heads };
+    let Some((_, first)) = portions.first_mut() else { return Err(head) };
+    first.head = Some(head);
+    for (_, portion) in &mut portions {
+        portion.parts = parts;
+    }
+    Ok(portions)
 }
 
 /// Later parts of long texts, held back.
@@ -34,13 +87,11 @@ pub struct Head {
 pub(super) struct HeldBack(HashMap<Ticket, VecDeque<Tracked<Work>>>);
 
 impl HeldBack {
-    /// Splits a reading: the parts that may wait for a batch now, about `room` tokens of them and at
+    /// Splits a portion: the parts that may wait for a batch now, about `room` tokens of them and at
     /// least one; the rest is held back.
-    pub fn split(&mut self, reading: Tracked<Reading>, room: usize) -> Vec<Tracked<Work>> {
-        let Tracked { ticket, trace, stamps, item: Reading { document, sequences, amount } } = reading;
-        let parts = sequences.len();
-        let mut head = Some(Head { document, amount });
-        let works = sequences.into_iter().enumerate().map(|(part, tokens)| {
+    pub fn split(&mut self, portion: Tracked<Portion>, room: usize) -> Vec<Tracked<Work>> {
+        let Tracked { ticket, trace, stamps, item: Portion { mut head, parts, sequences } } = portion;
+        let works = sequences.into_iter().map(|(part, tokens)| {
             let item = Work { part, parts, head: head.take(), tokens };
             Tracked { ticket, trace: trace.clone(), stamps, item }
         });

@@ -70,12 +70,12 @@ impl Cache {
     pub fn claim(&self, mut work: Tracked<Work>) -> Claim {
         let Some(shared) = &self.shared else { return Claim::Run(work) };
         // Of a sequence that does not run nobody needs the ids any more.
-        let key = Key { package: self.package.clone(), ids: std::mem::take(&mut work.item.tokens.ids) };
+        let key = self.key(&mut work);
         let documents = usize::from(work.item.head.is_some());
         let claimed = shared.lock().unwrap_or_else(PoisonError::into_inner).claim(&key, work);
         let (result, claim) = match claimed {
             Claimed::Run(mut work) => {
-                work.item.tokens.ids = key.ids;
+                (work.item.tokens.ids, work.item.tokens.types) = (key.ids, key.types);
                 ("miss", Claim::Run(work))
             }
             Claimed::Kept(work, output) => {
@@ -91,6 +91,12 @@ impl Cache {
         claim
     }
 
+    fn key(&self, work: &mut Tracked<Work>) -> Key {
+        let tokens = &mut work.item.tokens;
+        let (ids, types) = (std::mem::take(&mut tokens.ids), std::mem::take(&mut tokens.types));
+        Key { package: self.package.clone(), ids, types }
+    }
+
     /// What the model answered to a batch, and with it to everybody who waited.
     pub fn answered(&self, batch: Batch, answers: Vec<Result<Output, InferError>>) -> Answered {
         let ran = documents(batch.iter());
@@ -100,7 +106,7 @@ impl Cache {
         let mut reuse = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let evicted = reuse.evicted();
         for (mut work, answer) in batch.into_iter().zip(answers) {
-            let key = Key { package: self.package.clone(), ids: std::mem::take(&mut work.item.tokens.ids) };
+            let key = self.key(&mut work);
             let waiters = reuse.answered(key, &answer);
             all.extend(waiters.into_iter().map(|waiter| (waiter, answer.clone())));
             all.push((work, answer));

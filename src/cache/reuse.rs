@@ -16,6 +16,8 @@ pub struct Key {
     pub package: Arc<str>,
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
+    /// Their segments; empty where there is one.
+    pub types: Vec<u32>,
 }
 
 /// What is to be done with a sequence.
@@ -107,7 +109,8 @@ struct Bytes;
 
 impl Weighter<Key, Output> for Bytes {
     fn weight(&self, key: &Key, output: &Output) -> u64 {
-        (OVERHEAD + size_of_val(&key.ids[..]) + size_of_val(&output.logits[..])) as u64
+        (OVERHEAD + size_of_val(&key.ids[..]) + size_of_val(&key.types[..]) + size_of_val(&output.logits[..]))
+            as u64
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn key(n: u32) -> Key {
-    Key { package: "sha256:ab".into(), ids: vec![101, n, 102] }
+    Key { package: "sha256:ab".into(), ids: vec![101, n, 102], types: Vec::new() }
 }
 
 /// What the model says of `key(n)`: poison, NaN, or an answer that is its own.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exit, SetArguments, complain, connect, print};
-use crate::config::{self, CaseFile, Loaded, Overrides, Problem, Severity, settings};
-use crate::model;
+use crate::config::{self, CaseFile, Loaded, Overrides, Problem, Settings, Severity};
+use crate::model::tasks::TaskError;
+use crate::results::{self, Results, ResultsError};
 
 /// Per question to the brokers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,11 +76,13 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
         of_cases = e.problems;
         Vec::new()
     });
-    match load_model(&settings.model) {
-        Ok(model) => {
-            facts.push_str(&describe(&model));
-            found.extend(config::check_against_model(settings, model.package.facts()));
-            let labels = &model.package.labels;
+    match load_results(settings) {
+        Ok(results) => {
+            facts.push_str(&describe(&results));
+            let of_results = results.facts();
+            found.extend(config::check_against_model(settings, &of_results));
+            let labels = of_results.iter().map(|facts| facts.labels).find(|labels| !labels.is_empty());
+            let labels = labels.unwrap_or_default();
             of_cases.extend(cases.iter().flat_map(|file| file.impossible(settings, labels)));
         }
         Err(problem) => found.push(*problem),
@@ -101,8 +104,17 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
 
 /// The one place where this verb meets the model. All its causes are told: the last one is
 /// often the one that says what to do.
-fn load_model(model: &settings::Model) -> Result<model::Loaded, Box<Problem>> {
-    model::load(model).map_err(|error| {
+fn load_results(settings: &Settings) -> Result<Results, Box<Problem>> {
+    results::load(settings).map_err(|error| {
+        if let ResultsError::Task { at, source } = &error {
+            return Box::new(match source {
+                TaskError::Option { at: below, what, hint } => {
+                    let at = if below.is_empty() { at.clone() } else { format!("{at}.{below}") };
+                    Problem::error(at, what.clone()).hint(hint.clone())
+                }
+                source => Problem::error(at.clone(), source.to_string()),
+            });
+        }
         let mut what = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
@@ -122,17 +134,27 @@ fn tell_cases(files: &[CaseFile]) -> String {
     }
 }
 
-fn describe(loaded: &model::Loaded) -> String {
-    let (package, receipt) = (&loaded.package, &loaded.receipt);
+fn describe(results: &Results) -> String {
     let mut facts = String::new();
-    let sessions = loaded.sessions.len();
-    let _ = writeln!(
-        facts,
-        "  model      {} ({}), at most {} tokens",
-        package.name, package.precision, package.max_length
-    );
-    let _ = writeln!(facts, "  digest     {}", package.digest);
-    let _ = writeln!(facts, "  provider   {}, {sessions} sessions", receipt.provider);
-    let _ = writeln!(facts, "  labels     {}", package.labels.join(", "));
+    for model in &results.models {
+        let (package, receipt) = (&model.package, &model.receipt);
+        let sessions = model.sessions.len();
+        let _ = writeln!(
+            facts,
+            "  model      {} ({}), at most {} tokens",
+            package.name, package.precision, package.max_length
+        );
+        let _ = writeln!(facts, "  digest     {}", package.digest);
+        let _ = writeln!(facts, "  provider   {}, {sessions} sessions", receipt.provider);
+    }
+    for result in &results.tasks {
+        let labels = result.task.labels().join(", ");
+        let name = result.name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+        match labels.is_empty() {
+            true if name.is_empty() => {}
+            true => drop(writeln!(facts, "  result     {name}{}", result.receipt.model)),
+            false => drop(writeln!(facts, "  labels     {name}{labels}")),
+        }
+    }
     facts
 }

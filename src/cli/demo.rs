@@ -11,7 +11,7 @@ use crate::admin;
 use crate::config::Settings;
 use crate::demo::{self, DemoError, Feeder, Sample, Tally, Watch};
 use crate::kafka::{self, Summary};
-use crate::model;
+use crate::results;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics, Recent, Telemetry, logs};
 use tokio::runtime::Runtime;
@@ -54,10 +54,9 @@ pub fn run(args: &Args) -> Result<(), DemoError> {
     let view = View::new(args.plain, args.records.get());
     let package = find_model(args.model.as_deref(), &places())?;
     play(args, package, view, |settings, telemetry, shutdown| {
-        let loaded = model::load(&settings.model)?;
-        let said = loaded.receipt.clone();
-        telemetry.health.model_warm(&said.model, &said.digest, &said.precision, said.provider);
-        Ok(kafka::run(settings, loaded, telemetry, shutdown)?)
+        let results = results::load(&settings)?;
+        results.announce(&telemetry.health);
+        Ok(kafka::run(settings, results, telemetry, shutdown)?)
     })
 }
 
@@ -87,7 +86,7 @@ where
         false => None,
     };
 
-    view.starting(&bootstrap, &settings.model.path)?;
+    view.starting(&bootstrap, &settings.results.first.model.path)?;
     let mut worker = Worker::start(&runtime, shutdown.clone(), {
         let (metrics, health) = (metrics.clone(), health.clone());
         let telemetry = Telemetry { metrics, health, recent, ..Telemetry::default() };

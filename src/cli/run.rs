@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Exit, PipelineArguments, fail, refuse_any};
 use crate::config::{InForce, Settings, check_against_model};
 use crate::kafka::{RunError, Summary};
-use crate::model::Loaded;
+use crate::results::Results;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, TelemetryError, logs};
-use crate::{admin, kafka, model, telemetry};
+use crate::{admin, kafka, model, results, telemetry};
 
 /// How long the end waits for the collector to take what is left.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -41,10 +41,10 @@ fn start(pipeline: crate::config::Loaded) -> Result<(), Exit> {
     let shutdown = Shutdown::new();
     let signals = runtime.block_on(async { Signals::install() }).map_err(cannot)?;
     runtime.spawn(stop_on_signal(shutdown.clone(), signals));
-    let model = model::load(&pipeline.settings.model).map_err(|e| fail(&e, Exit::Model))?;
-    refuse_any(&pipeline, check_against_model(&pipeline.settings, model.package.facts()))?;
+    let results = results::load(&pipeline.settings).map_err(|e| fail(&e, Exit::Model))?;
+    refuse_any(&pipeline, check_against_model(&pipeline.settings, &results.facts()))?;
     if !shutdown.is_requested() {
-        work(&runtime, shutdown, pipeline.settings, pipeline.in_force, model)
+        work(&runtime, shutdown, pipeline.settings, pipeline.in_force, results)
             .map_err(|e| fail(&e, e.exit()))?;
     }
     Ok(())
@@ -83,15 +83,24 @@ fn work(
     shutdown: Shutdown,
     settings: Settings,
     in_force: Vec<InForce>,
-    loaded: Loaded,
+    results: Results,
 ) -> Result<Summary, WorkerError> {
     let _context = runtime.enter();
     let health = Health::new();
     health.stuck_after(settings.stuck_after);
     let (telemetry, registry, export) = telemetry::start(&settings, &health)?;
-    let model::Receipt { model, digest, precision, provider, .. } = &loaded.receipt;
-    tracing::info!(model, digest, precision, provider, sessions = loaded.sessions.len(), "model is warm");
-    health.model_warm(model, digest, precision, provider);
+    for model in &results.models {
+        let model::Receipt { model: name, digest, precision, provider, .. } = &model.receipt;
+        tracing::info!(
+            model = name,
+            digest,
+            precision,
+            provider,
+            sessions = model.sessions.len(),
+            "model is warm"
+        );
+    }
+    results.announce(&health);
     let admin = match settings.admin {
         Some(address) => Some(runtime.block_on(admin::serve(
             address,
@@ -105,7 +114,7 @@ fn work(
         tracing::info!(addr = %admin.address(), "admin listening");
     }
     let (patience, asked) = (settings.limits.drain_timeout, shutdown.clone());
-    let ended = on_own_thread(runtime.handle(), move || kafka::run(settings, loaded, telemetry, &shutdown));
+    let ended = on_own_thread(runtime.handle(), move || kafka::run(settings, results, telemetry, &shutdown));
     // What is left of the drain deadline is for the last spans; some of it in any case.
     let left = asked.requested_at().map_or(FLUSH, |at| patience.saturating_sub(at.elapsed()));
     runtime.block_on(export.finish(left.clamp(LEAST_FLUSH, FLUSH)));

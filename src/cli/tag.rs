@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Exit, PipelineArguments, fail, refuse_any, run as worker};
 use crate::config::{Loaded, Settings, check_against_model};
-use crate::model;
+use crate::results::{self, Results};
 use crate::stdio::{self, StdioError, Streams, Summary};
 use crate::telemetry::{Metrics, logs};
 
@@ -43,9 +43,9 @@ fn start(pipeline: &Loaded, arguments: &Arguments) -> Result<(), Exit> {
     logs::init(&settings.log).map_err(|e| fail(&e, Exit::Usage))?;
     let file = arguments.dead_letters.as_ref().map(File::create).transpose();
     let file = file.map_err(|e| fail(&StdioError::Letters(e), Exit::Failed))?;
-    let model = model::load(&settings.model).map_err(|e| fail(&e, Exit::Model))?;
-    refuse_any(pipeline, check_against_model(settings, model.package.facts()))?;
-    let summary = tag(settings, model, file).map_err(|e| fail(&e, Exit::Failed))?;
+    let results = results::load(settings).map_err(|e| fail(&e, Exit::Model))?;
+    refuse_any(pipeline, check_against_model(settings, &results.facts()))?;
+    let summary = tag(settings, results, file).map_err(|e| fail(&e, Exit::Failed))?;
     // Nobody who left reads a summary.
     if !summary.cut_short {
         let _ = write!(io::stderr(), "{}", Told(&summary));
@@ -53,7 +53,7 @@ fn start(pipeline: &Loaded, arguments: &Arguments) -> Result<(), Exit> {
     Ok(())
 }
 
-fn tag(settings: &Settings, model: model::Loaded, dead_letters: Option<File>) -> Result<Summary, StdioError> {
+fn tag(settings: &Settings, results: Results, dead_letters: Option<File>) -> Result<Summary, StdioError> {
     let runtime = worker::runtime().map_err(StdioError::Thread)?;
     let _context = runtime.enter();
     let bar = progress_bar();
@@ -62,7 +62,7 @@ fn tag(settings: &Settings, model: model::Loaded, dead_letters: Option<File>) ->
         None => Box::new(BesideBar(bar.clone())),
     };
     let streams = Streams { input: io::stdin(), output: io::stdout(), letters };
-    let result = stdio::tag(settings, model, &Metrics::default(), streams, |summary| {
+    let result = stdio::tag(settings, results, &Metrics::default(), streams, |summary| {
         if bar.is_hidden() {
             return;
         }

@@ -15,7 +15,7 @@ use super::{Exit, PipelineArguments, complain, fail, print, refuse_any, run as w
 use crate::config::settings::{Format, Input, TemplatePart, TextSelector};
 use crate::config::{self, Case, CaseFile, Loaded, WriteError};
 use crate::golden::{self, Difference, NotUpdated, Seen, Verdict};
-use crate::model;
+use crate::results;
 use crate::telemetry::logs;
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ fn start(arguments: &Arguments) -> Result<Exit, Exit> {
         return Err(Exit::Usage);
     }
     // One session: so few texts need no more, and share batches all the better.
-    pipeline.settings.model.sessions = NonZeroUsize::MIN;
+    pipeline.settings.results.iter_mut().for_each(|result| result.model.sessions = NonZeroUsize::MIN);
     let mut ran = try_all(&pipeline, chosen)?;
     let written = if arguments.update { update(&files, &mut ran) } else { Ok(()) };
     let printed = print(&report(&ran));
@@ -142,12 +142,12 @@ fn try_all<'a>(
 ) -> Result<Vec<Ran<'a>>, Exit> {
     let settings = &pipeline.settings;
     logs::init(&settings.log).map_err(|e| fail(&e, Exit::Usage))?;
-    let model = model::load(&settings.model).map_err(|e| fail(&e, Exit::Model))?;
-    refuse_any(pipeline, config::check_against_model(settings, model.package.facts()))?;
+    let results = results::load(settings).map_err(|e| fail(&e, Exit::Model))?;
+    refuse_any(pipeline, config::check_against_model(settings, &results.facts()))?;
     let runtime = worker::runtime().map_err(|e| fail(&e, Exit::Failed))?;
     let _context = runtime.enter();
     let cases: Vec<&Case> = chosen.iter().map(|(_, _, case)| *case).collect();
-    let seen = golden::run(settings, model, &cases).map_err(|e| fail(&e, Exit::Failed))?;
+    let seen = golden::run(settings, results, &cases).map_err(|e| fail(&e, Exit::Failed))?;
     let ran = chosen.into_iter().zip(seen).map(|((file, index, case), seen)| {
         let verdict = golden::judge(case, &seen);
         Ran { file, index, case, seen, verdict, updated: None }

@@ -122,6 +122,7 @@ fn told(error: &TuneError) -> Exit {
         | TuneError::File(..)
         | TuneError::Line(..)
         | TuneError::NoText { .. }
+        | TuneError::Several
         | TuneError::NotWritable(_) => Exit::Usage,
         TuneError::Model(_) | TuneError::Fallback { .. } => Exit::Model,
         TuneError::Topic(_)

@@ -51,11 +51,13 @@ impl Default for Output {
             mode: None,
             field: "nlp".into(),
             on_existing: OnExisting::default(),
+            redact: Vec::new(),
             scores: false,
             partition: Partition::default(),
             source_headers: false,
             below: None,
             uncertain_label: "uncertain".into(),
+            route_by: None,
             route: BTreeMap::new(),
         }
     }

@@ -45,9 +45,9 @@ pub(super) fn in_force(raw: &raw::Pipeline, settings: &Settings, places: &Places
     // What nobody wrote, and has a value all the same.
     for (at, now) in resolved {
         if !told.iter().any(|one| one.path == at) {
-            let one = InForce { path: at.to_owned(), value: now, origin: "default".to_owned() };
+            let one = InForce { path: at.clone(), value: now, origin: "default".to_owned() };
             let section =
-                |one: &InForce| path::parent(at).is_some_and(|above| path::within(&one.path, above));
+                |one: &InForce| path::parent(&at).is_some_and(|above| path::within(&one.path, above));
             match told.iter().rposition(section) {
                 Some(last) => told.insert(last + 1, one),
                 None => told.push(one),
@@ -58,17 +58,20 @@ pub(super) fn in_force(raw: &raw::Pipeline, settings: &Settings, places: &Places
 }
 
 /// What became of words that leave it to us.
-fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
+fn resolved(settings: &Settings) -> Vec<(String, String)> {
     let number = |n: NonZeroUsize| n.to_string();
-    let mut all = vec![
-        ("model.sessions", number(settings.model.sessions)),
-        ("model.threads", number(settings.model.threads)),
-        ("limits.max_in_flight_records", number(settings.limits.max_in_flight_records)),
-        ("limits.text_workers", number(settings.limits.text_workers)),
-    ];
+    let mut all = Vec::new();
+    for result in settings.results.iter() {
+        all.push((result.at("model.sessions"), number(result.model.sessions)));
+        all.push((result.at("model.threads"), number(result.model.threads)));
+    }
+    all.extend([
+        ("limits.max_in_flight_records".to_owned(), number(settings.limits.max_in_flight_records)),
+        ("limits.text_workers".to_owned(), number(settings.limits.text_workers)),
+    ]);
     if let Some(kafka) = &settings.kafka {
         // As it is written: whole milliseconds.
-        all.push(("kafka.commit_interval", format!("{:?}", kafka.commit_interval)));
+        all.push(("kafka.commit_interval".to_owned(), format!("{:?}", kafka.commit_interval)));
     }
     all
 }

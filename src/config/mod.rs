@@ -39,6 +39,6 @@ pub(crate) use replace::replace;
 pub use rules::{ModelFacts, check_against_model, require_kafka};
 pub use schema::{cases as cases_schema, paths, schema};
 pub use secret::Secret;
-pub use settings::Settings;
+pub use settings::{Settings, TaskOptions};
 pub(crate) use topics::{Subscription, name as topic_name};
 pub(crate) use units::{START, duration, timestamp};

@@ -75,7 +75,7 @@ pub struct Problem {
     /// Who said so.
     pub origin: Origin,
     /// Further paths that the judgement rests on.
-    pub(super) also: Vec<&'static str>,
+    pub(super) also: Vec<String>,
 }
 
 impl Problem {
@@ -108,15 +108,15 @@ impl Problem {
 
     /// With the other keys that were compared: should one of them be wrong itself, this judgement
     /// rests on a default that nobody chose, and is not shown.
-    pub(super) fn also(mut self, paths: &[&'static str]) -> Self {
-        self.also = paths.to_vec();
+    pub(super) fn also(mut self, paths: &[&str]) -> Self {
+        self.also = paths.iter().map(|path| (*path).to_owned()).collect();
         self
     }
 
     /// Is it about one of these paths, or was one of them compared?
     pub(super) fn rests_on(&self, refused: &[String]) -> bool {
         let touches = |p: &str, r: &str| path::within(p, r) || path::within(r, p);
-        let mut paths = std::iter::once(self.path.as_str()).chain(self.also.iter().copied());
+        let mut paths = std::iter::once(self.path.as_str()).chain(self.also.iter().map(String::as_str));
         paths.any(|p| refused.iter().any(|r| touches(p, r)))
     }
 

@@ -3,13 +3,14 @@
 use super::path;
 use super::problem::Problem;
 use super::settings::{
-    Batch, Delivery, Kafka, LongText, Model, PasswordMechanism, ProviderKind, Sasl, Settings,
+    Batch, Delivery, Kafka, LongText, PasswordMechanism, ProviderKind, ResultList, Sasl, Settings,
 };
 use super::topics::Subscription;
 
-/// Records that sit in batches: one in every session, and one more that is being collected.
-pub(super) fn records_in_batches(batch: &Batch, model: &Model) -> usize {
-    batch.max_size.get().saturating_mul(model.sessions.get().saturating_add(1))
+/// Records that sit in batches: one in every session, and one more for each model that is being collected.
+pub(super) fn records_in_batches(batch: &Batch, results: &ResultList) -> usize {
+    let batches = results.iter().map(|result| result.model.sessions.get().saturating_add(1));
+    batch.max_size.get().saturating_mul(batches.fold(0, usize::saturating_add))
 }
 
 /// All rules that hold for every verb.
@@ -30,16 +31,23 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
 /// Can the batches be filled at all?
 fn capacity(settings: &Settings) -> Vec<Problem> {
     let mut found = Vec::new();
-    let needed = records_in_batches(&settings.batch, &settings.model);
+    let needed = records_in_batches(&settings.batch, &settings.results);
     if settings.limits.max_in_flight_records.get() < needed {
         let what = format!(
             "is too small to keep {} sessions busy with batches of {}",
-            settings.model.sessions, settings.batch.max_size
+            settings.results.iter().map(|result| result.model.sessions.get()).sum::<usize>(),
+            settings.batch.max_size
         );
         found.push(
             Problem::error("limits.max_in_flight_records", what)
                 .hint(format!("at least {needed}: max_batch_size × (sessions + 1)"))
-                .also(&["batch.max_batch_size", "model.sessions", "model.threads", "model.provider"]),
+                .also(&[
+                    "batch.max_batch_size",
+                    "model.sessions",
+                    "model.threads",
+                    "model.provider",
+                    "results",
+                ]),
         );
     }
     if settings.limits.max_in_flight_bytes < settings.input.max_text_bytes {
@@ -56,12 +64,11 @@ fn capacity(settings: &Settings) -> Vec<Problem> {
 }
 
 fn token_budget(settings: &Settings) -> Vec<Problem> {
-    match settings.model.max_length {
-        Some(max) if settings.batch.max_tokens < max => {
-            vec![too_few_tokens(max.get()).also(&["model.max_length"])]
-        }
-        _ => Vec::new(),
-    }
+    let too_long = settings.results.iter().filter_map(|result| {
+        let max = result.model.max_length.filter(|max| settings.batch.max_tokens < *max)?;
+        Some(too_few_tokens(max.get()).also(&[&result.at("model.max_length")]))
+    });
+    too_long.collect()
 }
 
 fn too_few_tokens(max_length: usize) -> Problem {
@@ -163,12 +170,14 @@ fn route(label: &str) -> String {
 /// What was written, and does nothing here.
 fn no_effect(settings: &Settings) -> Vec<Problem> {
     let mut found = Vec::new();
-    let accelerated = settings.model.provider.kind != ProviderKind::Cpu;
-    if accelerated && settings.model.threads.get() > 1 && settings.model.fallback.is_empty() {
-        found.push(
-            Problem::warning("model.threads", "has no effect: the provider is not `cpu`")
-                .also(&["model.provider"]),
-        );
+    for result in settings.results.iter() {
+        let model = &result.model;
+        let accelerated = model.provider.kind != ProviderKind::Cpu;
+        if accelerated && model.threads.get() > 1 && model.fallback.is_empty() {
+            let at = result.at("model.threads");
+            let problem = Problem::warning(at, "has no effect: the provider is not `cpu`");
+            found.push(problem.also(&[&result.at("model.provider")]));
+        }
     }
     found
 }
@@ -186,58 +195,84 @@ fn in_the_open(settings: &Settings) -> Vec<Problem> {
     vec![problem.hint("write `kafka.tls`, too").also(&["kafka.tls"])]
 }
 
-/// What only the package knows.
+/// What only a result's package and task know.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelFacts<'a> {
-    /// The longest sequence that it reads, in tokens.
+    /// The longest sequence that the package reads, in tokens.
     pub max_length: usize,
-    /// In order of index.
+    /// That a result can have, in order of index; none where they are not known, or there are none.
     pub labels: &'a [String],
     /// Its scores are probabilities, not numbers of their own kind (a regression's).
     pub classifies: bool,
 }
 
-/// The rules that need the package: token budget, window overlap, labels.
-pub fn check_against_model(settings: &Settings, model: ModelFacts<'_>) -> Vec<Problem> {
-    let ModelFacts { max_length, labels, classifies } = model;
+/// The rules that need the packages: token budget, window overlap, labels. One of `facts` for each result.
+pub fn check_against_model(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec<Problem> {
     let mut found = Vec::new();
-    let asked = settings.model.max_length.map_or(max_length, |max| max.get());
-    if asked > max_length {
-        let what = format!("is more than the package can read, {max_length} tokens");
-        found.push(
-            Problem::error("model.max_length", what).hint(format!("at most {max_length}, or leave it out")),
-        );
+    for (result, facts) in settings.results.iter().zip(facts) {
+        let max_length = facts.max_length;
+        let asked = result.model.max_length.map_or(max_length, |max| max.get());
+        if asked > max_length {
+            let what = format!("is more than the package can read, {max_length} tokens");
+            let problem = Problem::error(result.at("model.max_length"), what);
+            found.push(problem.hint(format!("at most {max_length}, or leave it out")));
+        }
+        let window = asked.min(max_length);
+        if settings.batch.max_tokens.get() < window {
+            found.push(too_few_tokens(window));
+        }
+        if let LongText::Windows(windows) = settings.input.long_text
+            && windows.stride > window / 2
+        {
+            let what = format!("is more than half a window of {window} tokens");
+            found.push(Problem::error("input.stride", what).hint(format!("at most {}", window / 2)));
+        }
     }
-    let window = asked.min(max_length);
-    if settings.batch.max_tokens.get() < window {
-        found.push(too_few_tokens(window));
-    }
-    if let LongText::Windows(windows) = settings.input.long_text
-        && windows.stride > window / 2
-    {
-        let what = format!("is more than half a window of {window} tokens");
-        found.push(Problem::error("input.stride", what).hint(format!("at most {}", window / 2)));
-    }
+    found.dedup();
     let uncertain = settings.output.uncertain.as_ref();
     if let Some(uncertain) = uncertain {
-        if !classifies {
+        if !facts.iter().any(|facts| facts.classifies) {
             let what =
                 "is for scores from 0 to 1, and this package's are numbers of their own (a regression)";
             found.push(Problem::error("output.below", what).hint("leave it out"));
         }
-        if labels.contains(&uncertain.label) {
+        if facts.iter().any(|facts| facts.labels.contains(&uncertain.label)) {
             let what = "is a label of the package: nobody could tell the two apart";
             found.push(Problem::error("output.uncertain_label", what).hint("another word"));
         }
     }
-    for label in settings.output.route.keys() {
-        if !labels.contains(label) && uncertain.is_none_or(|u| u.label != *label) {
-            let what = "is no label of the package: nothing would go there";
-            let hint = format!("its labels: {}", labels.join(", "));
-            found.push(Problem::error(route(label), what).hint(hint));
-        }
-    }
+    found.extend(routes(settings, facts));
     found
+}
+
+/// Does each route belong to a label that there is?
+fn routes(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec<Problem> {
+    let output = &settings.output;
+    let mut results = settings.results.iter().zip(facts);
+    let by = match &output.route_by {
+        None => results.find(|(_, facts)| !facts.labels.is_empty()),
+        Some(name) => {
+            let named = results.find(|(result, _)| result.name.as_ref() == Some(name));
+            if named.is_none() {
+                let problem = Problem::error("output.route_by", "is no name of a result");
+                let names = settings.results.iter().filter_map(|result| result.name.as_deref());
+                let names = names.collect::<Vec<_>>().join(", ");
+                return vec![problem.hint(match names.is_empty() {
+                    true => "leave it out: there is one result".to_owned(),
+                    false => format!("one of: {names}"),
+                })];
+            }
+            named
+        }
+    };
+    let labels = by.map(|(_, facts)| facts.labels).unwrap_or_default();
+    let uncertain = output.uncertain.as_ref();
+    let nowhere = |label: &&String| !labels.contains(label) && uncertain.is_none_or(|u| u.label != **label);
+    let problem = |label: &String| {
+        let what = "is no label of the package: nothing would go there";
+        Problem::error(route(label), what).hint(format!("its labels: {}", labels.join(", ")))
+    };
+    output.route.keys().filter(nowhere).map(problem).collect()
 }
 
 /// What `run` needs and `tag` does not.

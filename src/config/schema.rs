@@ -95,9 +95,16 @@ pub(super) fn at<'s>(schema: &'s Value, dotted: &str) -> (Vec<String>, Option<&'
     let (mut node, mut keys, mut rest) = (Some(schema), Vec::new(), dotted);
     while !rest.is_empty() {
         let free = node.and_then(|n| n.get("additionalProperties")).filter(|a| a.is_object());
-        if free.is_some() {
+        if free.is_some_and(|free| free.get("properties").is_none()) {
             keys.push(rest.to_owned());
             return (keys, free);
+        }
+        if free.is_some() {
+            // A section for each name, which then has no dot.
+            let (key, after) = rest.split_once('.').unwrap_or((rest, ""));
+            keys.push(key.to_owned());
+            (node, rest) = (free, after);
+            continue;
         }
         let (key, after) = rest.split_once('.').unwrap_or((rest, ""));
         node = node.and_then(|n| n.get("properties")?.get(key));
@@ -190,7 +197,8 @@ fn stand_in(node: &Value) -> Value {
 }
 
 /// Every path that may be written, with what the schema says of it, sections included. Free keys
-/// stand as `<name>`, the items of a list of sections as `[]`.
+/// stand as `<name>`, the items of a list of sections as `[]`. What a result has in common with the short
+/// form is not said twice.
 pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
     fn walk<'s>(at: &str, node: &'s Value, out: &mut Vec<(String, &'s Value)>) {
         let known = node.get("properties").and_then(Value::as_object).into_iter().flatten();
@@ -198,6 +206,9 @@ pub fn paths(schema: &Value) -> Vec<(String, &Value)> {
         for (key, below) in known.map(|(k, v)| (k.as_str(), v)).chain(free) {
             let at = path::key(at, key);
             out.push((at.clone(), below));
+            if ["results.<name>.model", "results.<name>.task"].contains(&at.as_str()) {
+                continue;
+            }
             match below.get("items").filter(|items| items.get("type").is_some_and(|t| t == "object")) {
                 Some(items) => walk(&format!("{at}[]"), items, out),
                 None => walk(&at, below, out),
@@ -237,9 +248,7 @@ mod tests {
     fn whatever_is_missing_can_be_made_good() {
         let schema = schema();
         let mut document = serde_json::json!({});
-        for pointer in ["/input", "/model"] {
-            repair(&schema, &mut document, pointer);
-        }
+        repair(&schema, &mut document, "/input");
         document["kafka"] = stand_in(node(&schema, "/kafka").unwrap());
         document["kafka"]["sasl"] = stand_in(node(&schema, "/kafka/sasl").unwrap());
         assert!(jsonschema::is_valid(&schema, &document), "{document}");
@@ -252,6 +261,9 @@ mod tests {
         let (keys, node) = at(&schema, "kafka.librdkafka.socket.keepalive.enable");
         assert_eq!(keys, ["kafka", "librdkafka", "socket.keepalive.enable"]);
         assert!(node.is_some());
+        let (keys, node) = at(&schema, "results.mood.model.max_length");
+        assert_eq!(keys, ["results", "mood", "model", "max_length"]);
+        assert!(node.is_some_and(|node| node["minimum"] == 1));
         assert!(at(&schema, "input.topcis").1.is_none());
     }
 }

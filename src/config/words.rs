@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::units;
+use crate::model::tasks::Options;
 
 /// Gives a type its schema in line. `title` is a noun phrase, for error messages.
 macro_rules! schema {
@@ -174,6 +175,36 @@ schema!(Provider, {
     "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
     "examples": ["cpu", "cuda", { "cuda": { "device_id": 0 } }]
 });
+
+/// A task: its name, or its name with what there is to say of it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(super) enum Task {
+    Name(String),
+    WithOptions(Options),
+}
+
+impl JsonSchema for Task {
+    fn schema_name() -> Cow<'static, str> {
+        "Task".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let properties: serde_json::Map<String, serde_json::Value> = Options::schemas(generator)
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema.to_value()))
+            .collect();
+        let names = Options::NAMES.join("|");
+        let title = Options::NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        json_schema!({
+            "type": ["string", "object"], "title": format!("a task ({title})"), "pattern": format!("^({names})$"),
+            "properties": properties, "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+            "examples": ["token-classification"]
+        })
+    }
+}
 
 fn options(description: &str) -> serde_json::Value {
     serde_json::json!({

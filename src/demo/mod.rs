@@ -14,12 +14,12 @@ use rdkafka::error::KafkaError;
 
 use crate::config::settings::{
     Batch, Cache, DeadLetterTopic, Delivery, Format, Input, Kafka, Limits, Log, LogFormat, Model, OnExisting,
-    Output, OutputMode, Provider, ProviderKind, Settings, TextSelector,
+    Output, OutputMode, Provider, ProviderKind, ResultList, ResultOf, Settings, TextSelector,
 };
 use crate::fate::Fate;
 use crate::kafka::RunError;
 use crate::kafka::embedded::{EmbeddedBroker, EmbeddedError};
-use crate::model::ModelError;
+use crate::results::ResultsError;
 use crate::telemetry::MetricsError;
 
 mod feed;
@@ -60,7 +60,7 @@ pub enum DemoError {
     },
     /// No model.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(#[from] ResultsError),
     /// No model to be found.
     #[error(
         "there is no model package at {}; run the demo in the repository, or say `--model PATH`",
@@ -164,14 +164,22 @@ pub fn settings(bootstrap_servers: String, model: PathBuf) -> Settings {
             max_text_bytes: at_least_one(64 << 10),
             ..Input::new(&[INPUT], Format::Json(TextSelector::Pointer("/text".to_owned())))
         },
-        model: Model {
-            path: model,
-            provider: Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() },
-            fallback: Vec::new(),
-            sessions: at_least_one(cores.min(4)),
-            threads: NonZeroUsize::MIN,
-            library: None,
-            max_length: None,
+        results: ResultList {
+            first: ResultOf {
+                name: None,
+                model: Model {
+                    path: model,
+                    provider: Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() },
+                    fallback: Vec::new(),
+                    sessions: at_least_one(cores.min(4)),
+                    threads: NonZeroUsize::MIN,
+                    library: None,
+                    max_length: None,
+                },
+                task: None,
+                required: true,
+            },
+            others: Vec::new(),
         },
         batch: Batch {
             // So that few others wait for the one long text.

@@ -1,87 +1,65 @@
-//! The result as JSON, the same in every output mode:
+//! A result as JSON, the same in every output mode: what the task says, and the receipt.
 //!
 //! ```json
-//! {"label":"uncertain","score":0.5187,"best":"positive","scores":{"negative":0.4813,"positive":0.5187},
+//! {"label":"positive","score":0.5187,
 //!  "model":{"name":"sentiment","digest":"sha256:0123456789abcdef"},"precision":"fp32",
 //!  "provider":"cpu","batch_invariant":false,"tokens":{"used":1022,"seen":3010},"truncated":true,
 //!  "windows":{"used":2,"seen":6},"text_bytes":{"used":65536,"seen":90210},"masked":3}
 //! ```
 //!
-//! `best` is there when the label is that of an uncertain result, `scores` when asked for,
-//! `batch_invariant` when it is false, `windows` when the text has more than one, `text_bytes` when
+//! `batch_invariant` is there when it is false, `windows` when the text has more than one, `text_bytes` when
 //! the text was cut before it was tokenized, `masked` when parts of it were replaced (`input.mask`), with
-//! how many. The digest is cut to 16 hex digits: enough to tell
-//! packages apart, 48 bytes less a record. Scores are the shortest decimals that read back as the
-//! same `f32`.
+//! how many. The digest is cut to 16 hex digits: enough to tell packages apart, 48 bytes less a record.
+//! Scores are the shortest decimals that read back as the same `f32`. A result that is missing, and need not
+//! be there, says why in place of the first line:
+//!
+//! ```json
+//! {"error":{"reason":"inference_failed","stage":"infer","message":"…"}, …
+//! ```
 
-use crate::config::settings::Uncertain;
 use crate::model::Receipt;
-use crate::model::tasks::Prediction;
-use crate::text::TokenCount;
+use crate::model::tasks::quoted;
+use crate::record::DeadLetter;
+use crate::text::Amount;
 
 /// Hex digits of the package's digest that a result carries.
 const DIGEST_DIGITS: usize = 16;
 
 /// Knows everything that is the same in each result, already written.
-pub(super) struct ResultWriter {
-    /// By index.
-    labels: Vec<String>,
-    /// From `"model"` to the opening brace of the tokens.
+pub(super) struct ReceiptWriter {
+    /// From `"model"` to the provider.
     receipt: String,
-    scores: bool,
-    uncertain: Option<Uncertain>,
 }
 
-/// How much of a text the model read.
-pub(super) struct ReadOf {
-    pub tokens: TokenCount,
-    /// Used of seen.
-    pub windows: (usize, usize),
-    /// Of the text, used of seen.
-    pub bytes: (usize, usize),
-    /// Parts of it that were replaced.
-    pub masked: usize,
-}
-
-impl ResultWriter {
-    pub fn new(labels: &[String], receipt: &Receipt, scores: bool, uncertain: Option<Uncertain>) -> Self {
+impl ReceiptWriter {
+    pub fn new(receipt: &Receipt) -> Self {
         let digest: String = receipt.digest.chars().take("sha256:".len() + DIGEST_DIGITS).collect();
-        let variant = if receipt.batch_invariant { "" } else { r#""batch_invariant":false,"# };
+        let variant = if receipt.batch_invariant { "" } else { r#","batch_invariant":false"# };
         let receipt = format!(
-            r#""model":{{"name":{},"digest":{}}},"precision":{},"provider":{},{variant}"tokens":"#,
+            r#""model":{{"name":{},"digest":{}}},"precision":{},"provider":{}{variant}"#,
             quoted(&receipt.model),
             quoted(&digest),
             quoted(&receipt.precision),
             quoted(receipt.provider),
         );
-        Self { labels: labels.to_vec(), receipt, scores, uncertain }
+        Self { receipt }
     }
 
-    /// One record's result.
-    pub fn json(&self, prediction: &Prediction, read: &ReadOf) -> String {
-        let score = prediction.scores.get(prediction.best).copied().unwrap_or(f32::NAN);
-        let (label, best) = (self.label(prediction.best, score), self.name(prediction.best));
-        let mut json = format!(r#"{{"label":{},"score":{},"#, quoted(&label), number(score));
-        if label != best {
-            json += &format!(r#""best":{},"#, quoted(&best));
-        }
-        if self.scores {
-            let all = prediction.scores.iter().enumerate();
-            let all: Vec<String> =
-                all.map(|(i, s)| format!("{}:{}", quoted(&self.name(i)), number(*s))).collect();
-            json += &format!(r#""scores":{{{}}},"#, all.join(","));
-        }
-        let ReadOf { tokens, windows, bytes, masked } = read;
-        json += &self.receipt;
+    /// One record's result, of what its task says (`"label":"positive","score":0.9`). `bytes`: of the text, used
+    /// of seen.
+    pub fn json(&self, said: &str, amount: &Amount, bytes: (usize, usize)) -> String {
+        let Amount { tokens, windows, windows_read, masked } = amount;
+        let mut json = format!("{{{said},{}", self.receipt);
+        json += r#","tokens":"#;
         json += &used_of_seen(tokens.used, tokens.seen);
         json += if tokens.used < tokens.seen || bytes.0 < bytes.1 {
             r#","truncated":true"#
         } else {
             r#","truncated":false"#
         };
-        if windows.1 > 1 {
+        if *windows > 1 {
             json += r#","windows":"#;
-            json += &used_of_seen(windows.0, windows.1);
+            json += &used_of_seen(*windows_read, *windows);
         }
         if bytes.0 < bytes.1 {
             json += r#","text_bytes":"#;
@@ -94,30 +72,14 @@ impl ResultWriter {
         json
     }
 
-    /// What a result with this best label and score is called.
-    pub fn label(&self, best: usize, score: f32) -> String {
-        match &self.uncertain {
-            Some(uncertain) if score < uncertain.below => uncertain.label.clone(),
-            _ => self.name(best),
-        }
-    }
-
-    /// As transformers does, an index without a name is `LABEL_` and its number.
-    fn name(&self, index: usize) -> String {
-        self.labels.get(index).cloned().unwrap_or_else(|| format!("LABEL_{index}"))
+    /// In the place of a result that is missing.
+    pub fn missing(&self, letter: &DeadLetter) -> String {
+        let (reason, stage) = (quoted(letter.reason.as_str()), quoted(letter.stage.as_str()));
+        let message = quoted(&letter.message);
+        format!(r#"{{"error":{{"reason":{reason},"stage":{stage},"message":{message}}},{}}}"#, self.receipt)
     }
 }
 
 fn used_of_seen(used: usize, seen: usize) -> String {
     format!(r#"{{"used":{used},"seen":{seen}}}"#)
-}
-
-/// A JSON string.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// The shortest decimal that reads back as the same `f32`; `null` if it is no number.
-pub(super) fn number(score: f32) -> String {
-    serde_json::to_string(&score).unwrap_or_else(|_| "null".to_owned())
 }

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::batch::Head;
-use crate::config::settings::{Format, Input, OnExisting, TextSelector, Uncertain, Windows};
-use crate::model::{InferError, Output as Logits};
+use crate::batch::StreamHead;
+use crate::config::settings::{Combine, Format, Input, OnExisting, TextSelector, Uncertain};
+use crate::model::tasks::{Activation, TextClassification};
+use crate::model::{InferError, Output as Logits, Receipt};
 use crate::record::{Offset, Timestamp};
-use crate::text::{Decoded, Decoder, TokenCount};
+use crate::text::{Decoded, Decoder, Document, Note, TokenCount};
 
 fn labels() -> [String; 3] {
     ["negative", "neutral", "positive"].map(str::to_owned)
@@ -32,7 +33,28 @@ fn output(mode: OutputMode) -> Output {
 }
 
 fn enricher(output: &Output, batch_invariant: bool) -> Enricher {
-    Enricher::new(LongText::Truncate, output, &labels(), Activation::Softmax, &receipt(batch_invariant))
+    Enricher::new(vec![sentiment(output, Combine::First, receipt(batch_invariant))], output)
+}
+
+fn sentiment(output: &Output, combine: Combine, receipt: Receipt) -> ResultTask {
+    let task = TextClassification {
+        labels: labels().to_vec(),
+        activation: Activation::Softmax,
+        combine,
+        scores: output.scores,
+        uncertain: output.uncertain.clone(),
+        top: None,
+        thresholds: None,
+    };
+    ResultTask {
+        name: None,
+        task: Box::new(task),
+        required: true,
+        stream: 0,
+        before: Vec::new(),
+        receipt,
+        max_length: 128,
+    }
 }
 
 fn document(output: &Output, format: Format, max_text_bytes: usize, value: &str) -> Document {
@@ -57,11 +79,13 @@ fn json(pointer: &str) -> Format {
     Format::Json(TextSelector::Pointer(pointer.to_owned()))
 }
 
-const AMOUNT: Amount = Amount { tokens: TokenCount { used: 8, seen: 9 }, windows: 1, masked: 0 };
+const AMOUNT: Amount =
+    Amount { tokens: TokenCount { used: 8, seen: 9 }, windows: 1, windows_read: 1, masked: 0 };
 
+/// Of logits that give these scores.
 fn emit(enricher: &Enricher, document: Document) -> Emit {
-    let prediction = Prediction { best: 2, scores: vec![0.1, 0.2, 0.7] };
-    match enricher.enrich(document, AMOUNT, 1, &prediction) {
+    let answers = vec![logits([0.1_f32.ln(), 0.2_f32.ln(), 0.7_f32.ln()])];
+    match enricher.outcome(Joined { head: head(document, AMOUNT, &[8]), answers }) {
         Outcome::Enriched { emit, .. } => emit,
         other => panic!("{other:?}"),
     }
@@ -131,7 +155,8 @@ fn headers_leave_the_value_alone() {
         ("squeezeflow.source.offset", "42"),
     ];
     assert_eq!(emit.headers, expected.map(|(name, value)| Header::new(name, value)));
-    assert_eq!((emit.label.as_str(), emit.score, emit.timestamp), ("positive", 0.7, Timestamp(Some(5))));
+    let label = LabelOf { result: None, label: "positive".to_owned(), score: 0.7 };
+    assert_eq!((emit.labels, emit.timestamp), (vec![label], Timestamp(Some(5))));
 }
 
 #[test]
@@ -145,21 +170,17 @@ fn all_scores_in_the_order_of_the_labels_and_no_quiet_promises() {
     assert!(serde_json::from_str::<Value>(&value).is_ok(), "{value}");
 }
 
-#[test]
-fn more_scores_than_labels_are_named_as_transformers_names_them() {
-    let writer = ResultWriter::new(&["a".to_owned()], &receipt(true), true, None);
-    let read = ReadOf { tokens: AMOUNT.tokens, windows: (1, 1), bytes: (0, 0), masked: 0 };
-    let json = writer.json(&Prediction { best: 1, scores: vec![0.0, -1.5] }, &read);
-    assert!(
-        json.starts_with(r#"{"label":"LABEL_1","score":-1.5,"scores":{"a":0.0,"LABEL_1":-1.5},"#),
-        "{json}"
-    );
+fn head(document: Document, amount: Amount, of_text: &[usize]) -> Head {
+    let note = |of_text: &usize| Note { length: of_text + 2, of_text: *of_text, ..Note::default() };
+    Head { document, streams: vec![Ok(StreamHead { amount, notes: of_text.iter().map(note).collect() })] }
 }
 
 fn joined(answers: Vec<(Result<Logits, InferError>, usize)>, windows: usize) -> Joined {
     let document = document(&output(OutputMode::Splice), json("/t"), 99, r#"{"t":"x"}"#);
-    let amount = Amount { tokens: TokenCount { used: 40, seen: 90 }, windows, masked: 0 };
-    Joined { head: Head { document, amount }, answers }
+    let (answers, of_text): (Vec<_>, Vec<usize>) = answers.into_iter().unzip();
+    let (tokens, windows_read) = (TokenCount { used: 40, seen: 90 }, answers.len());
+    let amount = Amount { tokens, windows, windows_read, masked: 0 };
+    Joined { head: head(document, amount, &of_text), answers }
 }
 
 fn logits(scores: [f32; 3]) -> Result<Logits, InferError> {
@@ -168,17 +189,11 @@ fn logits(scores: [f32; 3]) -> Result<Logits, InferError> {
 
 #[test]
 fn windows_are_weighed_and_receipted() {
-    let windows = Windows { stride: 0, most: NonZeroUsize::new(2).unwrap(), combine: Combine::Mean };
-    let enricher = Enricher::new(
-        LongText::Windows(windows),
-        &output(OutputMode::Splice),
-        &labels(),
-        Activation::Softmax,
-        &receipt(true),
-    );
+    let output = output(OutputMode::Splice);
+    let enricher = Enricher::new(vec![sentiment(&output, Combine::Mean, receipt(true))], &output);
     let answers = vec![(logits([0.0, 0.0, 9.0]), 18), (logits([9.0, 0.0, 0.0]), 20)];
     let Outcome::Enriched { emit, .. } = enricher.outcome(joined(answers, 5)) else { panic!() };
-    assert_eq!(emit.label, "negative", "the longer one weighs more");
+    assert_eq!(emit.labels[0].label, "negative", "the longer one weighs more");
     let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
     assert_eq!(value["nlp"]["windows"], serde_json::json!({"used": 2, "seen": 5}));
     assert_eq!(value["nlp"]["tokens"], serde_json::json!({"used": 40, "seen": 90}));
@@ -218,7 +233,7 @@ fn what_is_not_sure_is_called_so_and_each_label_goes_its_way() {
         let Outcome::Enriched { emit, .. } = enricher.outcome(joined(vec![(logits(scores), 1)], 1)) else {
             panic!()
         };
-        assert_eq!((emit.label.as_str(), emit.topic.as_deref()), (label, topic));
+        assert_eq!((emit.labels[0].label.as_str(), emit.topic.as_deref()), (label, topic));
         let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
         assert_eq!((value["nlp"]["label"].as_str(), value["nlp"]["best"].as_str()), (Some(label), best));
     }
@@ -331,7 +346,111 @@ proptest! {
 
     #[test]
     fn scores_read_back_as_they_were(score in any::<f32>().prop_filter("finite", |s| s.is_finite())) {
-        prop_assert_eq!(result::number(score).parse::<f32>().unwrap(), score);
-        prop_assert!(result::number(score).len() <= 16, "{}", result::number(score));
+        prop_assert_eq!(number(score).parse::<f32>().unwrap(), score);
+        prop_assert!(number(score).len() <= 16, "{}", number(score));
     }
+}
+
+/// Hides the first word, or has no answer.
+struct HidesFirst {
+    fails: bool,
+}
+
+impl Task for HidesFirst {
+    fn reads(&self) -> Reads {
+        Reads::Logits { labels: 1 }
+    }
+
+    fn predict(&self, seen: &Seen<'_>, _: &[&[f32]]) -> Result<Prediction, NoAnswer> {
+        if self.fails {
+            return Err(NoAnswer::NotFinite);
+        }
+        let end = seen.text.find(' ').unwrap_or(seen.text.len());
+        let redactions = vec![(0..end, "[NAME]".to_owned())];
+        Ok(Prediction { json: r#""entities":[]"#.to_owned(), label: None, redactions })
+    }
+}
+
+fn hides(name: Option<&str>, fails: bool, required: bool) -> ResultTask {
+    ResultTask {
+        name: name.map(str::to_owned),
+        task: Box::new(HidesFirst { fails }),
+        required,
+        ..sentiment(&output(OutputMode::Splice), Combine::First, receipt(true))
+    }
+}
+
+/// With where its text stands.
+fn redactable(output: &Output, format: Format, value: &str) -> Document {
+    let record =
+        Record { value: Some(value.as_bytes().to_vec()), ..document(output, Format::Text, 99, "x").record };
+    let input = Input::new(&[], format);
+    match Decoder::new(&input, output).keeping_sources(true).decode(record) {
+        Ok(Decoded::Document(document)) => document,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_hidden_is_hidden_wherever_the_text_is_written_and_nothing_else_changes() {
+    let hidden = |mode: OutputMode, format: Format, value: &str| {
+        let output = output(mode);
+        let document = redactable(&output, format, value);
+        let enricher = Enricher::new(vec![hides(None, false, true)], &output);
+        let answers = vec![Ok(Logits { logits: vec![0.0] })];
+        match enricher.outcome(Joined { head: head(document, AMOUNT, &[8]), answers }) {
+            Outcome::Enriched { emit, .. } => String::from_utf8(emit.value.unwrap()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let value = hidden(OutputMode::Splice, json("/t"), r#"{"n":1.10,"t":"Zo\u00eb \"x\"" ,"u":"Zoe"}"#);
+    assert!(
+        value.starts_with(r#"{"n":1.10,"t":"[NAME] \"x\"" ,"u":"Zoe","nlp":{"entities":[],"model""#),
+        "{value}"
+    );
+    let template = crate::config::settings::TemplatePart::Pointer;
+    let two = vec![template("/a".to_owned()), template("/b".to_owned())];
+    let value =
+        hidden(OutputMode::Splice, Format::Json(TextSelector::Template(two)), r#"{"b":"n Lee","a":"An"}"#);
+    assert!(value.starts_with(r#"{"b":"[NAME] Lee","a":"[NAME]","nlp""#), "{value}");
+    assert_eq!(hidden(OutputMode::Headers, Format::Text, "\u{feff}Ann is in"), "\u{feff}[NAME] is in");
+    assert!(
+        hidden(OutputMode::Envelope, Format::Text, "Ann is in")
+            .starts_with(r#"{"text":"[NAME] is in","nlp""#)
+    );
+}
+
+#[test]
+fn of_several_results_each_has_its_name_and_its_own_rule() {
+    let output =
+        Output { route: [("positive".to_owned(), "good".to_owned())].into(), ..output(OutputMode::Splice) };
+    let outcome = |entities_fail: bool, required: bool| {
+        let entities = ResultTask { stream: 1, ..hides(Some("entities"), entities_fail, required) };
+        let mood =
+            ResultTask { name: Some("mood".to_owned()), ..sentiment(&output, Combine::First, receipt(true)) };
+        let enricher = Enricher::new(vec![entities, mood], &output);
+        let document = redactable(&output, json("/t"), r#"{"t":"Ann is happy"}"#);
+        let mut all = head(document, AMOUNT, &[8]);
+        all.streams
+            .push(Ok(StreamHead { amount: AMOUNT, notes: vec![Note { length: 10, ..Note::default() }] }));
+        let answers = vec![logits([0.0, 0.0, 9.0]), Ok(Logits { logits: vec![0.0] })];
+        enricher.outcome(Joined { head: all, answers })
+    };
+    let Outcome::Enriched { emit, .. } = outcome(false, true) else { panic!() };
+    assert_eq!((emit.topic.as_deref(), emit.labels.len()), (Some("good"), 1));
+    assert_eq!(emit.labels[0].result.as_deref(), Some("mood"));
+    let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
+    assert_eq!(value["t"], "[NAME] is happy");
+    assert_eq!(
+        (&value["nlp"]["mood"]["label"], &value["nlp"]["entities"]["entities"]),
+        (&"positive".into(), &serde_json::json!([]))
+    );
+
+    let Outcome::Enriched { emit, .. } = outcome(true, false) else { panic!("the others stand") };
+    let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
+    assert_eq!(value["nlp"]["entities"]["error"]["reason"], "non_finite_output");
+    assert_eq!(value["nlp"]["mood"]["label"], "positive");
+
+    let Outcome::DeadLetter { letter, .. } = outcome(true, true) else { panic!("it is required") };
+    assert_eq!(letter.reason, Reason::NonFiniteOutput);
 }

@@ -65,7 +65,8 @@ fn shortest(seen: &Seen, tolerance: f64) -> Vec<(Key, String)> {
     match seen {
         Seen::DeadLetter(letter) => vec![(Key::DeadLetter, letter.reason.as_str().to_owned())],
         Seen::Written(Sent { result: Err(why), .. }) => vec![(Key::Passed, why.as_str().to_owned())],
-        Seen::Written(Sent { result: Ok((label, score)), .. }) => {
+        Seen::Written(Sent { result: Ok(None), .. }) => Vec::new(),
+        Seen::Written(Sent { result: Ok(Some((label, score))), .. }) => {
             vec![(Key::Label, scalar::text(label)), (Key::Score, scalar::score(*score, tolerance))]
         }
     }
@@ -82,8 +83,8 @@ fn value(key: &Key, seen: &Seen, tolerance: f64) -> Result<String, NotUpdated> {
         Seen::DeadLetter(_) => return Err(gone()),
     };
     match (key, &sent.result) {
-        (Key::Label, Ok((label, _))) => Ok(scalar::text(label)),
-        (Key::Score, Ok((_, score))) => Ok(scalar::score(*score, tolerance)),
+        (Key::Label, Ok(Some((label, _)))) => Ok(scalar::text(label)),
+        (Key::Score, Ok(Some((_, score)))) => Ok(scalar::score(*score, tolerance)),
         (Key::Passed, Err(why)) => Ok(why.as_str().to_owned()),
         (Key::Field(pointer), _) => scalar::json(sent.field(pointer).ok_or_else(gone)?).ok_or_else(not_text),
         (Key::Value, _) => text(sent.value.as_deref().ok_or_else(gone)?),

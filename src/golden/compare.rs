@@ -155,14 +155,14 @@ impl Want<'_> {
             Self::Passed(why) if result.err() == Some(why) => return None,
             Self::Passed(_) => result.err().map_or_else(otherwise, |why| why.as_str().to_owned()),
             Self::Label(label) => match result {
-                Ok((was, _)) if was == label => return None,
-                Ok((was, _)) => shown(was),
-                Err(_) => otherwise(),
+                Ok(Some((was, _))) if was == label => return None,
+                Ok(Some((was, _))) => shown(was),
+                _ => otherwise(),
             },
             Self::Score(score) => match result {
-                Ok((_, was)) if near(*score, *was, tolerance) => return None,
-                Ok((_, was)) => was.to_string(),
-                Err(_) => otherwise(),
+                Ok(Some((_, was))) if near(*score, *was, tolerance) => return None,
+                Ok(Some((_, was))) => was.to_string(),
+                _ => otherwise(),
             },
             Self::Field(pointer, json) => match sent.field(pointer) {
                 Some(was) if same(json, was) => return None,

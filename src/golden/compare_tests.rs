@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::CaseFile;
 use crate::config::settings::{Output, OutputMode};
-use crate::record::{DeadLetter, Emit, Header, Offset, Outcome, Reason, Record, Stage, Timestamp};
+use crate::record::{DeadLetter, Emit, Header, LabelOf, Offset, Outcome, Reason, Record, Stage, Timestamp};
 use crate::text::TokenCount;
 
 const VALUE: &str = "\u{feff}{\"text\":\"żółw\",\"n\":1.10,\"big\":12345678901234567890,\"nlp\":{\"label\":\"a\",\"label\":\"positive\",\"tags\":[1,2]}}";
@@ -35,8 +35,7 @@ fn tagged() -> Seen {
         value: Some(VALUE.as_bytes().to_vec()),
         headers: vec![Header::new("nlp.label", "positive")],
         timestamp: Timestamp(None),
-        label: "positive".to_owned(),
-        score: 0.995_372_4,
+        labels: vec![LabelOf { result: None, label: "positive".to_owned(), score: 0.995_372_4 }],
         tokens: TokenCount { used: 5, seen: 5 },
     };
     Seen::of(Outcome::Enriched { record: record(), emit }, &output())
@@ -171,7 +170,7 @@ fn long_values_are_shown_where_they_part() {
 #[test]
 fn a_terminal_obeys_nothing_of_a_value() {
     let seen = Seen::Written(Sent {
-        result: Ok(("a\u{1b}[31mb\n".to_owned(), 1.0)),
+        result: Ok(Some(("a\u{1b}[31mb\n".to_owned(), 1.0))),
         value: Some(b"\"\\u001b[0m\x1b\"".to_vec()),
         headers: Vec::new(),
         topic: None,

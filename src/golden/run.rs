@@ -9,9 +9,9 @@ use super::seen::Seen;
 use crate::config::settings::Input;
 use crate::config::{Case, Settings};
 use crate::fate::Fate;
-use crate::model::Loaded;
 use crate::pipeline::{PipelineError, Stages};
 use crate::record::{Epoch, Header, Offset, Outcome, PartitionId, Record, Timestamp, Trace, Tracked};
+use crate::results::Results;
 use crate::sequencer::{Ledger, TicketError};
 use crate::telemetry::Telemetry;
 
@@ -43,8 +43,8 @@ impl RunError {
 ///
 /// # Errors
 /// A fault of the stages; then no case has an answer.
-pub fn run(settings: &Settings, loaded: Loaded, cases: &[&Case]) -> Result<Vec<Seen>, RunError> {
-    let mut stages = Stages::start(settings, loaded, &Telemetry::default())?;
+pub fn run(settings: &Settings, results: Results, cases: &[&Case]) -> Result<Vec<Seen>, RunError> {
+    let mut stages = Stages::start(settings, results, &Telemetry::default())?;
     let most = settings.limits.max_in_flight_records.get();
     let mut ledger: Ledger<Outcome> = Ledger::new(PartitionId(0), Epoch(0));
     // Not by their bytes: a file with cases has no more than 1 MiB.

@@ -20,8 +20,8 @@ pub enum Seen {
 /// A record in an output topic.
 #[derive(Debug, PartialEq)]
 pub struct Sent {
-    /// Label and score; or why it has none.
-    pub result: Result<(String, f32), PassThrough>,
+    /// Label and score, of the first result that has some; or why there is no result.
+    pub result: Result<Option<(String, f32)>, PassThrough>,
     /// `None`: a tombstone.
     pub value: Option<Vec<u8>>,
     /// All of them, in order.
@@ -35,9 +35,13 @@ impl Seen {
     pub fn of(outcome: Outcome, output: &Output) -> Self {
         let (record, added, value, result, topic) = match outcome {
             Outcome::DeadLetter { letter, .. } => return Self::DeadLetter(letter),
-            Outcome::Enriched { record, emit } => {
-                (record, emit.headers, emit.value, Ok((emit.label, emit.score)), emit.topic)
-            }
+            Outcome::Enriched { record, emit } => (
+                record,
+                emit.headers,
+                emit.value,
+                Ok(emit.labels.into_iter().next().map(|of| (of.label, of.score))),
+                emit.topic,
+            ),
             Outcome::PassThrough { record, why } => {
                 let added = if output.source_headers { source_headers(&record).into() } else { Vec::new() };
                 (record, added, None, Err(why), None)
@@ -71,9 +75,10 @@ impl Sent {
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Written(Sent { result: Ok((label, score)), .. }) => {
+            Self::Written(Sent { result: Ok(Some((label, score))), .. }) => {
                 write!(f, "tagged: {}, {score}", shown(label))
             }
+            Self::Written(Sent { result: Ok(None), .. }) => write!(f, "enriched, without a label"),
             Self::Written(Sent { result: Err(why), .. }) => write!(f, "passed through: {}", why.as_str()),
             Self::DeadLetter(letter) => {
                 write!(f, "a dead letter: {}: {}", letter.reason, shown(&letter.message))

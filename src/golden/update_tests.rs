@@ -12,7 +12,7 @@ use crate::record::{DeadLetter, Header, PassThrough, Reason, Stage};
 
 fn tagged(value: &str) -> Seen {
     Seen::Written(Sent {
-        result: Ok(("positive".to_owned(), 0.987_654)),
+        result: Ok(Some(("positive".to_owned(), 0.987_654))),
         value: Some(value.as_bytes().to_vec()),
         headers: vec![Header::new("lang", "en"), Header { name: b"none".to_vec(), value: None }],
         topic: Some("reviews.tagged".to_owned()),

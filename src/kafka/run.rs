@@ -21,8 +21,8 @@ use super::worker::{Summary, Worker};
 use super::{client, entry};
 use crate::config::Settings;
 use crate::config::settings::Delivery;
-use crate::model::Loaded;
 use crate::pipeline::Stages;
+use crate::results::Results;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
 
@@ -33,7 +33,7 @@ const MAX_PREFETCH_KIB: usize = 16 * 1024;
 /// of its own. Must be called inside a tokio runtime (the batcher is a task of it).
 pub fn run(
     settings: Settings,
-    loaded: Loaded,
+    results: Results,
     telemetry: Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
@@ -44,14 +44,14 @@ pub fn run(
     if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
         return Ok(Summary::default());
     }
-    let ended = work(settings, (id, tokens.clone()), loaded, telemetry, shutdown);
+    let ended = work(settings, (id, tokens.clone()), results, telemetry, shutdown);
     ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
 }
 
 fn work(
     settings: Settings,
     (id, tokens): (Option<String>, Option<Arc<Tokens>>),
-    loaded: Loaded,
+    results: Results,
     telemetry: Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Summary, RunError> {
@@ -88,7 +88,7 @@ fn work(
     }
     let consumer = BaseConsumer::from_config_and_context(&config, ConsumerEvents::new(tokens))
         .map_err(RunError::Client)?;
-    let stages = Stages::start(&settings, loaded, &telemetry)?;
+    let stages = Stages::start(&settings, results, &telemetry)?;
     let Telemetry { metrics, health, spans, recent } = telemetry;
     let pulse = health.pulse("kafka");
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();

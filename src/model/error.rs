@@ -24,6 +24,11 @@ pub enum PackageError {
         /// What is missing.
         file: &'static str,
     },
+    /// Nothing says how wide a hidden state is.
+    #[error(
+        "package {0}: neither config.json (hidden_size) nor the graph says how wide the hidden states are"
+    )]
+    Hidden(String),
     /// A file cannot be read.
     #[error("{file} cannot be read", file = file.display())]
     Unreadable {
@@ -133,12 +138,26 @@ pub enum ModelError {
         /// Its type.
         dtype: String,
     },
-    /// A classifier of tokens, say.
-    #[error("this is {0}: a worker runs text classifiers (…ForSequenceClassification) only")]
-    Head(String),
-    /// Not a classifier.
-    #[error("the graph has no output logits of [batch, labels] (it has {}): export the model as a text classifier", .0.join(", "))]
-    NoLogits(Vec<String>),
+    /// Not a head that the task can use.
+    #[error("the graph has no output {wanted} (it has {}): export the model for this task", .has.join(", "))]
+    NoOutput {
+        /// By name.
+        wanted: String,
+        /// By name.
+        has: Vec<String>,
+    },
+    /// Another head's output.
+    #[error(
+        "the graph's output {name} has {found} dimensions, this task wants {expected}: export the model for this task"
+    )]
+    Rank {
+        /// The output.
+        name: String,
+        /// Of the graph.
+        found: usize,
+        /// For the task.
+        expected: usize,
+    },
     /// Not single precision.
     #[error(
         "the graph's output {name} is {dtype}; it must be float32 (fp16 converters have an option to keep inputs and outputs)"
@@ -150,7 +169,7 @@ pub enum ModelError {
         dtype: String,
     },
     /// The labels are not those of the graph.
-    #[error("the graph's output {name} has {width} columns, config.json names {labels} labels")]
+    #[error("the graph's output {name} has {width} columns, by config.json it should have {labels}")]
     Width {
         /// The output.
         name: String,
@@ -201,15 +220,13 @@ pub enum InferError {
     /// Even to the simplest text.
     #[error("the model answers with NaN or infinity, even to a plain word")]
     NotFinite,
-    /// The answer is not one row of logits per sequence.
-    #[error("the model answered with shape {found:?} instead of [{rows}, {labels}]")]
+    /// The answer is not what the package's head gives.
+    #[error("the model answered with shape {found:?} instead of {expected:?}")]
     Shape {
         /// Empty: no answer at all.
         found: Vec<i64>,
-        /// Sequences in the batch.
-        rows: usize,
-        /// Labels of the package.
-        labels: usize,
+        /// For this batch.
+        expected: Vec<i64>,
     },
 }
 
@@ -256,6 +273,6 @@ mod tests {
         );
         assert_eq!(fate("CUDA failure 2: out of memory ; GPU=0"), Fate::Transient);
         assert_eq!(fate("CUDA failure 700: an illegal memory access was encountered"), Fate::Fatal);
-        assert_eq!(InferError::Shape { found: vec![1], rows: 1, labels: 2 }.fate(), Fate::Fatal);
+        assert_eq!(InferError::Shape { found: vec![1], expected: vec![1, 2] }.fate(), Fate::Fatal);
     }
 }

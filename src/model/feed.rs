@@ -52,7 +52,7 @@ enum Role {
     Ids,
     /// 1 for a token, 0 for padding.
     Mask,
-    /// All zero: a single text has one segment.
+    /// The segment of each token: 0 in a single text, 1 in a pair's second.
     Types,
     /// Packed: place of a token in its sequence.
     Positions,
@@ -97,6 +97,11 @@ impl Feeds {
     /// only be given sequences of one length.
     pub fn must_be_equal(&self) -> bool {
         self.layout == Layout::Padded && self.feeds.iter().all(|feed| feed.role != Role::Mask)
+    }
+
+    /// How a batch becomes tensors.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Writes a batch into the buffers; `id` fills a padded one up.
@@ -188,8 +193,9 @@ fn pad<T: Element>(buffer: &mut Vec<T>, role: Role, batch: &[&Tokens], width: us
         match role {
             Role::Ids => buffer.extend(tokens.ids.iter().map(|&id| T::of(id))),
             Role::Mask => buffer.resize(end - width + tokens.ids.len(), T::from(true)),
-            // The last two have no place in a padded graph (see `feed`).
-            Role::Types | Role::Positions | Role::Offsets => {}
+            Role::Types => buffer.extend(tokens.types.iter().map(|&segment| T::of(segment))),
+            // They have no place in a padded graph (see `feed`).
+            Role::Positions | Role::Offsets => {}
         }
         buffer.resize(end, if role == Role::Ids { T::of(pad) } else { T::from(false) });
     }
@@ -208,8 +214,12 @@ fn pack<T: Element>(buffer: &mut Vec<T>, role: Role, batch: &[&Tokens]) {
             Role::Ids => buffer.extend(tokens.ids.iter().map(|&id| T::of(id))),
             Role::Positions => buffer.extend((0..tokens.ids.len()).map(T::count)),
             Role::Offsets => buffer.push(T::count(end)),
-            // A mask has no place in a packed graph (see `feed`).
-            Role::Types | Role::Mask => buffer.resize(end, T::from(false)),
+            Role::Types => {
+                buffer.extend(tokens.types.iter().map(|&segment| T::of(segment)));
+                buffer.resize(end, T::from(false));
+            }
+            // It has no place in a packed graph (see `feed`).
+            Role::Mask => buffer.resize(end, T::from(false)),
         }
     }
 }
@@ -219,7 +229,7 @@ mod tests {
     use super::*;
 
     fn tokens(ids: &[u32]) -> Tokens {
-        Tokens { ids: ids.to_vec(), of_text: ids.len() }
+        Tokens::new(ids.to_vec(), ids.len())
     }
 
     #[test]
@@ -250,6 +260,16 @@ mod tests {
             pack(&mut buffer, role, &batch);
             assert_eq!(buffer, expected, "{role:?}");
         }
+    }
+
+    #[test]
+    fn the_segments_of_pairs_go_along() {
+        let (pair, single) = (Tokens { types: vec![0, 1, 1], ..tokens(&[5, 6, 7]) }, tokens(&[8, 9]));
+        let mut buffer: Vec<i64> = Vec::new();
+        pad(&mut buffer, Role::Types, &[&single, &pair], 3, 1);
+        assert_eq!(buffer, [0, 0, 0, 0, 1, 1]);
+        pack(&mut buffer, Role::Types, &[&single, &pair]);
+        assert_eq!(buffer, [0, 0, 0, 1, 1]);
     }
 
     #[test]

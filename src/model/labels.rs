@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Head;
 use super::tasks::Activation;
 
 /// The fields of `config.json` that matter here; the others are left alone.
@@ -22,6 +23,11 @@ pub(super) struct Config {
     problem_type: Option<String>,
     #[serde(default)]
     max_position_embeddings: Option<usize>,
+    #[serde(default)]
+    hidden_size: Option<usize>,
+    /// DistilBERT's word for it.
+    #[serde(default)]
+    dim: Option<usize>,
     #[serde(default)]
     pad_token_id: Option<u32>,
 }
@@ -99,11 +105,21 @@ impl Config {
         self.model_type.as_deref().is_some_and(|t| OFFSET_POSITIONS.contains(&t))
     }
 
-    /// The architecture, where its head is one that a worker cannot read.
-    pub fn other_head(&self) -> Option<&str> {
-        let head = self.architectures.as_ref()?.first()?;
-        let other = ["ForTokenClassification", "ForQuestionAnswering"].iter().any(|end| head.ends_with(end));
-        other.then_some(head)
+    /// By the architecture's name; `None` where it says nothing.
+    pub fn head(&self) -> Option<Head> {
+        let name = self.architectures.as_ref()?.first()?;
+        let heads = [
+            ("ForSequenceClassification", Head::Classification),
+            ("ForTokenClassification", Head::Tokens),
+            ("ForQuestionAnswering", Head::Questions),
+            ("Model", Head::None),
+        ];
+        heads.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, head)| head)
+    }
+
+    /// Width of the hidden states.
+    pub fn hidden(&self) -> Option<usize> {
+        self.hidden_size.or(self.dim)
     }
 
     /// The id that fills a batch up: the configuration's, else what transformers takes for the type.

@@ -7,63 +7,125 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use prost::bytes::Bytes;
 
 use super::package::{Package, Source};
 use super::providers::{self, Attempt};
 use super::session::OrtSession;
 use super::weights::SharedWeights;
-use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Receipt, runtime};
+use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Reads, Receipt, runtime};
+use super::{hash_bytes, merge};
 use crate::config::settings;
 use crate::config::settings::{LongText, Provider, ProviderKind};
 use crate::operators;
 use crate::text::{TextTokenizer, Tokens};
 
-/// Opens the package, verifies it, and brings up `settings.sessions` warm sessions on the provider
-/// that was asked for, or on the first of `fallback` that works.
-pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
+/// A verified package whose sessions are not up yet.
+pub struct Opened<'a> {
+    settings: &'a settings::Model,
+    /// The package.
+    pub package: Arc<Package>,
+    source: Source,
+}
+
+/// Opens the package and verifies it.
+pub fn open(settings: &settings::Model) -> Result<Opened<'_>, ModelError> {
     let (package, source) = Package::open_with_graph(&settings.path)?;
-    if let Some(head) = &package.other_head {
-        return Err(ModelError::Head(head.clone()));
-    }
-    let package = Arc::new(package);
-    let longest = settings.max_length.map_or(package.max_length, |max| max.get());
-    let warm_up = warm_up_texts(&TextTokenizer::new(&package, longest, LongText::Truncate)?, longest);
-    let mut loader = Loader {
-        environment: runtime::environment(settings.library.as_deref())?,
-        settings,
-        package: &package,
-        source,
-        warm_up,
-        weights: None,
+    Ok(Opened { settings, package: Arc::new(package), source })
+}
+
+/// Opens the package, and brings up its sessions for what its head gives by itself: the logits of a
+/// classifier, of tokens, …; hidden states are pooled by their mean.
+pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
+    let opened = open(settings)?;
+    let reads = opened.package.reads()?;
+    opened.warm(reads)
+}
+
+/// Packages whose graphs have most of their weights in common, as one model that computes what is common once:
+/// heads over the same encoder. `None`: they have not, or cannot be merged; then each is to be
+/// [warmed](Opened::warm) by itself. All are opened for the same settings but for the path.
+pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Option<Loaded>, ModelError> {
+    let Some((first, _)) = opened.first() else { return Ok(None) };
+    let alike = |(other, _): &(&Opened<'_>, Reads)| {
+        let (a, b) = (&first.package, &other.package);
+        let path = first.settings.path.clone();
+        settings::Model { path, ..other.settings.clone() } == *first.settings
+            && (a.layout, a.pad_id, a.max_length) == (b.layout, b.pad_id, b.max_length)
     };
-    if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
-        // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
-        let weights = match &loader.source {
-            Source::File(file) => std::fs::read(file).map(Bytes::from).and_then(SharedWeights::of),
-            Source::Built(graph) => SharedWeights::of(graph.clone()),
-        };
-        let file = settings.path.clone();
-        loader.weights = Some(weights.map_err(|source| PackageError::Onnx { file, source })?);
+    if !opened.iter().all(alike) {
+        return Ok(None);
+    }
+    let mut graphs = Vec::with_capacity(opened.len());
+    for (of, _) in opened {
+        graphs.push(of.source.bytes().map_err(|source| of.unreadable(source))?);
+    }
+    let merged = merge::merge(&graphs).filter(|merged| merged.saved * 2 >= merged.smallest);
+    let Some(merged) = merged else { return Ok(None) };
+    let names: Vec<&str> = opened.iter().map(|(of, _)| of.package.name.as_str()).collect();
+    tracing::info!(models = ?names, saved_bytes = merged.saved, "these packages run as one graph: what they have in common is computed once");
+    let heads = opened.iter().enumerate().map(|(place, (_, reads))| (*reads, merge::suffix(place)));
+    let mut loaded = first.sessions(Source::Built(merged.model), heads.collect())?;
+    let digests: String = opened.iter().map(|(of, _)| of.package.digest.as_str()).collect();
+    loaded.receipt.model = names.join("+");
+    loaded.receipt.digest = format!("sha256:{}", hash_bytes(digests.as_bytes()));
+    let invariant = opened.iter().all(|(of, _)| of.package.batch_invariant);
+    loaded.receipt.batch_invariant &= invariant;
+    Ok(Some(loaded))
+}
+
+impl Opened<'_> {
+    fn unreadable(&self, source: std::io::Error) -> PackageError {
+        PackageError::Onnx { file: self.settings.path.clone(), source }
     }
 
-    let (provider, first) = loader.first()?;
-    let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
-    for number in 2..=settings.sessions.get() {
-        let session = loader.session(provider).map_err(|failure| match failure {
-            Failure::Provider(reason) => ModelError::Session { number, reason },
-            Failure::Model(error) => error,
-        })?;
-        sessions.push(Box::new(session));
+    /// What it was opened for.
+    pub fn settings(&self) -> &settings::Model {
+        self.settings
     }
-    let receipt = Receipt {
-        model: package.name.clone(),
-        digest: package.digest.clone(),
-        precision: package.precision.clone(),
-        provider: provider.kind.as_str(),
-        batch_invariant: batch_invariant(package.batch_invariant, provider.kind),
-    };
-    Ok(Loaded { package, sessions, receipt })
+
+    /// Brings up `settings.sessions` warm sessions on the provider that was asked for, or on the first of
+    /// `fallback` that works.
+    pub fn warm(&self, reads: Reads) -> Result<Loaded, ModelError> {
+        self.sessions(self.source.clone(), vec![(reads, String::new())])
+    }
+
+    fn sessions(&self, source: Source, heads: Vec<(Reads, String)>) -> Result<Loaded, ModelError> {
+        let Self { settings, package, .. } = self;
+        let longest = settings.max_length.map_or(package.max_length, |max| max.get());
+        let warm_up = warm_up_texts(&TextTokenizer::new(package, longest, LongText::Truncate)?, longest);
+        let mut loader = Loader {
+            environment: runtime::environment(settings.library.as_deref())?,
+            settings,
+            package,
+            source,
+            warm_up,
+            weights: None,
+            heads,
+        };
+        if package.layout == Layout::Packed && settings.sessions > NonZeroUsize::MIN {
+            // A graph of ours for the CPU. Other graphs are loaded as ONNX Runtime loads them.
+            let weights = loader.source.bytes().and_then(SharedWeights::of);
+            loader.weights = Some(weights.map_err(|source| self.unreadable(source))?);
+        }
+
+        let (provider, first) = loader.first()?;
+        let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
+        for number in 2..=settings.sessions.get() {
+            let session = loader.session(provider).map_err(|failure| match failure {
+                Failure::Provider(reason) => ModelError::Session { number, reason },
+                Failure::Model(error) => error,
+            })?;
+            sessions.push(Box::new(session));
+        }
+        let receipt = Receipt {
+            model: package.name.clone(),
+            digest: package.digest.clone(),
+            precision: package.precision.clone(),
+            provider: provider.kind.as_str(),
+            batch_invariant: batch_invariant(package.batch_invariant, provider.kind),
+        };
+        Ok(Loaded { package: package.clone(), sessions, receipt })
+    }
 }
 
 /// Whether a text's result is the same whatever it is batched with: GPUs choose their kernels by the
@@ -92,7 +154,7 @@ fn warm_up_texts(tokenizer: &TextTokenizer, longest: usize) -> Vec<Tokens> {
     let mut texts = plain.map(|(sequences, _)| sequences).unwrap_or_default();
     let long = texts.first().map(|first| {
         let ids = first.ids.iter().copied().cycle().take(longest).collect();
-        Tokens { ids, of_text: longest }
+        Tokens::new(ids, longest)
     });
     texts.extend(long);
     texts
@@ -114,6 +176,8 @@ struct Loader<'a> {
     warm_up: Vec<Tokens>,
     /// `None`: each session has its own.
     weights: Option<SharedWeights>,
+    /// What is kept of its answers, and how its outputs' names end.
+    heads: Vec<(Reads, String)>,
 }
 
 impl<'a> Loader<'a> {
@@ -158,7 +222,8 @@ impl<'a> Loader<'a> {
             Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,
         };
         drop(turn);
-        let mut session = OrtSession::new(session, self.package).map_err(Failure::Model)?;
+        let mut session =
+            OrtSession::new(session, self.package.pad_id, &self.heads).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
             match session.infer(&[tokens]) {
                 Ok(outputs) if outputs.iter().all(Output::is_finite) => {}

@@ -2,11 +2,13 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `package` | a folder, read and verified; `manifest`, `labels`, `onnx` (`proto`, `hashing`) are what it is read with |
+//! | `package` | a folder, read and verified; `manifest`, `labels`, `sentence`, `onnx` (`proto`, `hashing`) are what it is read with |
 //! | `runtime` | finds and loads the ONNX Runtime library |
 //! | `providers` | what sessions run on: works, or is refused |
 //! | `load` | package + provider → warm sessions |
-//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed |
+//! | `merge/` | several graphs to one that computes what they have in common once |
+//! | `session` | one session: running, checking; `feed`: sequences to tensors, padded or packed; `outputs`: tensors to what is kept |
+//! | `heads` | what a head is, and what is kept of its answer |
 //! | `probe` | any graph with all its outputs, for comparing graphs |
 //! | `weights` | what all sessions of a packed graph share |
 //! | `tasks/` | what raw outputs mean |
@@ -14,15 +16,19 @@
 mod error;
 mod feed;
 mod hashing;
+mod heads;
 mod labels;
 mod load;
 mod manifest;
+mod merge;
 mod onnx;
+mod outputs;
 mod package;
 mod probe;
 mod proto;
 mod providers;
 mod runtime;
+mod sentence;
 mod session;
 pub mod tasks;
 mod weights;
@@ -33,22 +39,25 @@ pub(crate) use hashing::{hash as hash_file, hash_bytes};
 
 pub use error::{InferError, ModelError, PackageError};
 pub use feed::Layout;
+pub use heads::{Head, Pooling, Reads};
 pub use labels::LabelsError;
 pub(crate) use labels::max_length;
-pub use load::{load, on_cpu};
+pub use load::{Opened, load, on_cpu, open, warm_together};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};
 pub use probe::{Answer, Probe, ProbeError, Rewriting};
 pub use providers::Attempt;
 pub use runtime::RuntimeError;
+pub use sentence::{Sentence, Stated};
 
 use crate::text::Tokens;
 
-/// Raw answer of the head for one sequence: logits, `[labels]`.
+/// Raw answer for one sequence: what each task [`Reads`] of it, one after the other. A classifier's are
+/// logits, `[labels]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// One per label.
+    /// See [`Reads`].
     pub logits: Vec<f32>,
 }
 

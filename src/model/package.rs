@@ -4,6 +4,7 @@
 //! ```text
 //! config.json  tokenizer.json  [tokenizer_config.json]  [manifest.json]
 //! model.onnx or onnx/model.onnx  [and the external data that it names]
+//! [modules.json and the pooling's config.json that it names, of sentence-transformers]
 //! ```
 //!
 //! A plain SqueezeBERT checkpoint serves too: it has `model.safetensors` (or `pytorch_model.bin`), and
@@ -22,10 +23,10 @@ use super::feed::Layout;
 use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
-use super::{hashing, tasks};
+use super::sentence::{self, Module, PoolingConfig, Sentence};
+use super::{Head, Pooling, Reads, hashing, tasks};
 use crate::compile::packed::{self, Arithmetic};
 use crate::compile::{CALIBRATION, Calibration, Checkpoint, CompileError};
-use crate::config::ModelFacts;
 
 /// A verified package: what the worker needs to know of it, and the digest that it signs with.
 #[derive(Debug)]
@@ -38,9 +39,11 @@ pub struct Package {
     pub precision: String,
     /// Longest sequence, special tokens included.
     pub max_length: usize,
-    /// What it is, if its head is none that a worker can read: such a package can be looked at only.
-    pub other_head: Option<String>,
-    /// `id2label`, in order of index.
+    /// What stands on top of the encoder.
+    pub head: Head,
+    /// Width of the hidden states, where the configuration or the graph says it.
+    pub hidden: Option<usize>,
+    /// `id2label`, in order of index; empty where the head has no labels.
     pub labels: Vec<String>,
     /// How logits become scores.
     pub activation: tasks::Activation,
@@ -48,6 +51,8 @@ pub struct Package {
     pub batch_invariant: bool,
     /// How a batch becomes tensors.
     pub layout: Layout,
+    /// How the package makes a vector of a text, where it says so.
+    pub sentence: Sentence,
     /// Fills a batch up, where it is padded.
     pub pad_id: u32,
     /// What the graph must be fed.
@@ -63,11 +68,22 @@ pub struct Package {
 }
 
 /// Where a package's graph is.
+#[derive(Clone)]
 pub(super) enum Source {
     /// A file of the package.
     File(PathBuf),
     /// Built of a checkpoint: the model's bytes.
     Built(Bytes),
+}
+
+impl Source {
+    /// The whole graph.
+    pub(super) fn bytes(&self) -> io::Result<Bytes> {
+        match self {
+            Self::File(file) => std::fs::read(file).map(Bytes::from),
+            Self::Built(graph) => Ok(graph.clone()),
+        }
+    }
 }
 
 /// One file of a package.
@@ -87,13 +103,18 @@ impl FileDigest {
 }
 
 impl Package {
-    /// What the configuration is held against.
-    pub fn facts(&self) -> ModelFacts<'_> {
-        ModelFacts {
-            max_length: self.max_length,
-            labels: &self.labels,
-            classifies: self.activation != tasks::Activation::None,
-        }
+    /// What a task reads that wants the head's own answer.
+    pub fn reads(&self) -> Result<Reads, PackageError> {
+        let labels = self.labels.len();
+        Ok(match self.head {
+            Head::Classification => Reads::Logits { labels },
+            Head::Tokens => Reads::TokenLogits { labels },
+            Head::Questions => Reads::Spans,
+            Head::None => Reads::Pooled {
+                pooling: Pooling::Mean,
+                hidden: self.hidden.ok_or_else(|| PackageError::Hidden(self.name.clone()))?,
+            },
+        })
     }
 
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
@@ -125,6 +146,7 @@ impl Package {
         let config: Config = reader.json("config.json")?.ok_or_else(|| reader.missing("config.json"))?;
         let tokenizer = reader.bytes("tokenizer.json")?.ok_or_else(|| reader.missing("tokenizer.json"))?;
         let limits: TokenizerConfig = reader.json("tokenizer_config.json")?.unwrap_or_default();
+        let sentence = reader.sentence()?;
         let (source, facts) = reader.graph()?;
         let files = reader.files;
         let built = match &source {
@@ -141,12 +163,12 @@ impl Package {
         });
 
         let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
-        let other_head = config.other_head().map(str::to_owned).or_else(|| without_a_head(&facts.outputs));
-        let labels = match other_head {
-            // For a person's eyes only.
-            Some(_) => config.labels(None).unwrap_or_default(),
-            None => config.labels(width(&facts)).map_err(labelled)?,
+        let head = config.head().unwrap_or_else(|| head_of(&facts.outputs));
+        let labels = match head {
+            Head::Questions | Head::None => Vec::new(),
+            Head::Classification | Head::Tokens => config.labels(width(&facts, head)).map_err(labelled)?,
         };
+        let hidden = config.hidden().or_else(|| width(&facts, Head::None));
         let said = manifest.as_ref();
         let package = Self {
             name: said.and_then(|m| m.name.clone()).unwrap_or_else(|| folder_name(dir)),
@@ -158,8 +180,10 @@ impl Package {
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
             layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
+            sentence,
             pad_id: config.pad_id(),
-            other_head,
+            head,
+            hidden,
             inputs: facts.inputs,
             outputs: facts.outputs,
             tokenizer,
@@ -191,6 +215,16 @@ impl Reader<'_> {
     fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, PackageError> {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };
         parse(self.dir.join(name), &bytes).map(Some)
+    }
+
+    /// What sentence-transformers wrote.
+    fn sentence(&mut self) -> Result<Sentence, PackageError> {
+        let modules: Vec<Module> = self.json(sentence::MODULES)?.unwrap_or_default();
+        let pooling: Option<PoolingConfig> = match sentence::pooling_file(&modules) {
+            Some(file) => self.json(&file)?,
+            None => None,
+        };
+        Ok(Sentence::of(&modules, pooling.as_ref()))
     }
 
     /// The graph and all files that it draws on.
@@ -283,21 +317,29 @@ fn digest(files: &BTreeMap<String, FileDigest>, built: Option<&str>) -> String {
     format!("sha256:{}", hashing::hash_bytes(lines.as_bytes()))
 }
 
-/// An encoder's hidden states have two dimensions in a packed graph, and are no logits for that.
-fn without_a_head(outputs: &[Port]) -> Option<String> {
+/// By the outputs, where the configuration does not say.
+fn head_of(outputs: &[Port]) -> Head {
     let has = |name: &str| outputs.iter().any(|port| port.name == name);
-    (has("last_hidden_state") && !has("logits")).then(|| "a model without a head".to_owned())
+    match (has("logits"), has("start_logits") && has("end_logits"), has("last_hidden_state")) {
+        (false, true, _) => Head::Questions,
+        (false, false, true) => Head::None,
+        _ => Head::Classification,
+    }
 }
 
-/// The width of the classifier's output, where the graph fixes it.
-fn width(facts: &Facts) -> Option<usize> {
-    let port = output(&facts.outputs)?;
-    port.shape.get(1).copied().flatten().and_then(|n| usize::try_from(n).ok())
-}
-
-/// The classifier's output: `logits`, or the first of two dimensions.
-fn output(ports: &[Port]) -> Option<&Port> {
-    ports.iter().find(|p| p.name == "logits").or_else(|| ports.iter().find(|p| p.shape.len() == 2))
+/// The width of the head's output, where the graph fixes it.
+fn width(facts: &Facts, head: Head) -> Option<usize> {
+    let named = |name: &str| facts.outputs.iter().find(|p| p.name == name);
+    let port = match head {
+        // The first of two dimensions, where it has another name.
+        Head::Classification => {
+            named("logits").or_else(|| facts.outputs.iter().find(|p| p.shape.len() == 2))?
+        }
+        Head::Tokens => named("logits")?,
+        Head::Questions => return None,
+        Head::None => named("last_hidden_state")?,
+    };
+    port.shape.get(1..)?.last().copied().flatten().and_then(|n| usize::try_from(n).ok())
 }
 
 fn precision(facts: &Facts) -> &'static str {

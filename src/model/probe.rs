@@ -115,7 +115,7 @@ impl Probe {
         let all: usize = batch.iter().map(|t| t.ids.len()).sum();
         let mut answers: Vec<Answer> = vec![Vec::new(); batch.len()];
         for (name, rows) in &self.outputs {
-            let wrong = || InferError::Shape { found: Vec::new(), rows: batch.len(), labels: 0 };
+            let wrong = || InferError::Shape { found: Vec::new(), expected: Vec::new() };
             let value = outputs.get(name).ok_or_else(wrong)?;
             let (_, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
             let count = match rows {

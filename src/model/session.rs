@@ -1,14 +1,13 @@
-//! One ONNX Runtime session: token sequences in, logits out.
+//! One ONNX Runtime session: token sequences in, the heads' answers out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ort::session::{RunOptions, Session};
-use ort::value::{TensorElementType, ValueType};
 
 use super::feed::Feeds;
-use super::package::Package;
-use super::{Infer, InferError, ModelError, Output, Stopper};
+use super::outputs::{HeadOutputs, Rows};
+use super::{Infer, InferError, ModelError, Output, Reads, Stopper};
 use crate::text::Tokens;
 
 /// A session with its buffers. Owned by one thread: ONNX Runtime's `run` takes `&mut self`.
@@ -16,40 +15,21 @@ pub(super) struct OrtSession {
     session: Session,
     options: Arc<RunOptions>,
     feeds: Feeds,
-    output: String,
-    labels: usize,
+    /// What is kept of its answers, one after the other.
+    heads: Vec<HeadOutputs>,
     pad: u32,
 }
 
 impl OrtSession {
-    /// Checks that the graph's inputs can be fed and its output read.
-    pub fn new(session: Session, package: &Package) -> Result<Self, ModelError> {
+    /// Checks that the graph's inputs can be fed and its outputs read. `heads`: what is kept of each, and
+    /// how the names of its outputs end.
+    pub fn new(session: Session, pad: u32, heads: &[(Reads, String)]) -> Result<Self, ModelError> {
         let feeds = Feeds::new(&session)?;
-        let output = output(&session, package.labels.len())?;
-        let (labels, pad) = (package.labels.len(), package.pad_id);
+        let find =
+            |(reads, suffix): &(Reads, String)| HeadOutputs::find(&session, *reads, feeds.layout(), suffix);
+        let heads = heads.iter().map(find).collect::<Result<_, _>>()?;
         let options = Arc::new(RunOptions::new().map_err(|e| ModelError::WarmUp(InferError::run(&e)))?);
-        Ok(Self { session, options, feeds, output, labels, pad })
-    }
-}
-
-/// `logits`, or the first output of two dimensions: float32, as wide as there are labels.
-fn output(session: &Session, labels: usize) -> Result<String, ModelError> {
-    let rank2 = |t: &ValueType| matches!(t, ValueType::Tensor { shape, .. } if shape.len() == 2);
-    let outputs = session.outputs();
-    let chosen = outputs
-        .iter()
-        .find(|o| o.name() == "logits")
-        .or_else(|| outputs.iter().find(|o| rank2(o.dtype())))
-        .ok_or_else(|| ModelError::NoLogits(outputs.iter().map(|o| o.name().to_owned()).collect()))?;
-    let name = chosen.name().to_owned();
-    match chosen.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => match shape.get(1) {
-            Some(&width) if width > 0 && usize::try_from(width) != Ok(labels) => {
-                Err(ModelError::Width { name, width, labels })
-            }
-            _ => Ok(name),
-        },
-        other => Err(ModelError::OutputType { name, dtype: other.to_string() }),
+        Ok(Self { session, options, feeds, heads, pad })
     }
 }
 
@@ -99,13 +79,13 @@ impl OrtSession {
         let inputs = self.feeds.inputs().map_err(|e| InferError::run(&e))?;
         let outputs =
             self.session.run_with_options(inputs, &*self.options).map_err(|e| InferError::run(&e))?;
-        let missing = || InferError::Shape { found: Vec::new(), rows: batch.len(), labels: self.labels };
-        let logits = outputs.get(&self.output).ok_or_else(missing)?;
-        let (shape, logits) = logits.try_extract_tensor::<f32>().map_err(|e| InferError::run(&e))?;
-        let expected = [batch.len(), self.labels].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-        if shape[..] != expected {
-            return Err(InferError::Shape { found: shape.to_vec(), rows: batch.len(), labels: self.labels });
+        let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.ids.len()).collect();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let rows = Rows { layout: self.feeds.layout(), lengths: &lengths, width };
+        let mut kept = vec![Vec::new(); batch.len()];
+        for head in &self.heads {
+            head.read(&outputs, rows, &mut kept)?;
         }
-        Ok(logits.chunks_exact(self.labels).map(|row| Output { logits: row.to_vec() }).collect())
+        Ok(kept.into_iter().map(|logits| Output { logits }).collect())
     }
 }

@@ -76,7 +76,7 @@ fn graph(op: &str, bytes: bool, outputs: usize, attributes: &[(&str, Attribute)]
 
 fn run(graph: &[u8]) -> Result<Vec<f32>, ProbeError> {
     let mut probe = Probe::new(graph, Rewriting::All, None)?;
-    let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
+    let tokens = Tokens::new(vec![1, 2, 3], 3);
     Ok(probe.run(&[&tokens], 0)?.swap_remove(0).swap_remove(0))
 }
 
@@ -90,7 +90,7 @@ fn a_panic_ends_as_an_error_and_the_process_lives() {
         for threads in [1, 3] {
             let graph = graph(op, false, 1, &[]);
             let mut probe = Probe::on(&graph, Rewriting::All, None, Level::best(), threads).unwrap();
-            let tokens = Tokens { ids: vec![1, 2, 3], of_text: 3 };
+            let tokens = Tokens::new(vec![1, 2, 3], 3);
             for _ in 0..2 {
                 let error = probe.run(&[&tokens], 0).unwrap_err().to_string();
                 assert!(error.contains(words), "{op} with {threads} threads: {error}");

@@ -5,7 +5,7 @@ mod outcome;
 mod ticket;
 mod trace;
 
-pub use outcome::{DeadLetter, Emit, Outcome, PassThrough, Reason, Stage};
+pub use outcome::{DeadLetter, Emit, LabelOf, Outcome, PassThrough, Reason, Stage};
 pub use ticket::{Admission, Epoch, NextOffset, Offset, PartitionId, Stamps, Ticket, Tracked};
 pub use trace::{OwnSpan, Trace};
 

@@ -55,12 +55,21 @@ pub struct Emit {
     pub headers: Vec<Header>,
     /// The record's own.
     pub timestamp: Timestamp,
-    /// What was said, for metrics and the live view: label index is resolved already.
-    pub label: String,
-    /// Of that label, 0 to 1 (raw for a regression).
-    pub score: f32,
+    /// The labels that the results gave; first the one that chose the topic.
+    pub labels: Vec<LabelOf>,
     /// What the model read, for summaries.
     pub tokens: TokenCount,
+}
+
+/// A result's one label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelOf {
+    /// The result's name among several; `None`: it is the only one.
+    pub result: Option<Arc<str>>,
+    /// As it is written.
+    pub label: String,
+    /// 0 to 1 (raw for a regression).
+    pub score: f32,
 }
 
 /// Why a record passes through without inference.

@@ -19,9 +19,9 @@ use crossbeam_channel::{Receiver, never, select};
 use crate::config::Settings;
 use crate::config::settings::{Limits, OutputMode};
 use crate::fate::Fate;
-use crate::model::Loaded;
 use crate::pipeline::{PipelineError, Stages};
 use crate::record::{Epoch, Offset, Outcome, PartitionId, Reason, Record, Timestamp, Trace, Tracked};
+use crate::results::Results;
 use crate::sequencer::{Ledger, TicketError};
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -111,7 +111,7 @@ pub fn check(settings: &Settings) -> Result<(), StdioError> {
 /// See [`StdioError`]; what was read before a fault of the input is finished first.
 pub fn tag<R, W, L>(
     settings: &Settings,
-    loaded: Loaded,
+    results: Results,
     metrics: &Metrics,
     streams: Streams<R, W, L>,
     watch: impl FnMut(&Summary),
@@ -122,7 +122,7 @@ where
     L: Write,
 {
     check(settings)?;
-    let stages = Stages::start(settings, loaded, &Telemetry::of(metrics))?;
+    let stages = Stages::start(settings, results, &Telemetry::of(metrics))?;
     let lines = lines::start(streams.input, settings.limits.max_in_flight_bytes.get());
     let mut edge = Edge {
         stages,

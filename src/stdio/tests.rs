@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::settings::*;
-use crate::model::{Infer, InferError, Output as ModelOutput, Package, Receipt};
+use crate::model::{Infer, InferError, Loaded, Output as ModelOutput, Package, Receipt};
+use crate::results;
 use crate::text::Tokens;
 
 const PACKAGE: &str = "tests/packages/tiny-squeezebert";
@@ -25,14 +26,22 @@ fn settings(format: Format, mode: OutputMode) -> Settings {
         kafka: None,
         delivery: Delivery::AtLeastOnce,
         input: Input { max_text_bytes: some(1 << 16), ..Input::new(&[], format) },
-        model: Model {
-            path: PACKAGE.into(),
-            provider: Provider { kind: ProviderKind::Cpu, options: Map::new() },
-            fallback: vec![],
-            sessions: some(3),
-            threads: some(1),
-            library: None,
-            max_length: None,
+        results: ResultList {
+            first: ResultOf {
+                name: None,
+                model: Model {
+                    path: PACKAGE.into(),
+                    provider: Provider { kind: ProviderKind::Cpu, options: Map::new() },
+                    fallback: vec![],
+                    sessions: some(3),
+                    threads: some(1),
+                    library: None,
+                    max_length: None,
+                },
+                task: None,
+                required: true,
+            },
+            others: Vec::new(),
         },
         batch: Batch {
             max_tokens: some(64),
@@ -143,7 +152,7 @@ fn a_text_that_comes_again_is_inferred_once_and_poison_is_everybodys() {
     let mut settings = json();
     let windows = Windows { stride: 0, most: some(9), combine: Combine::Mean };
     settings.input.long_text = LongText::Windows(windows);
-    settings.model.max_length = Some(some(32));
+    settings.results.first.model.max_length = Some(some(32));
     let (with_cache, letters, asked) = written_down(&settings, &input);
     settings.cache.max_bytes = 0;
     let (without, letters_without, asked_without) = written_down(&settings, &input);
@@ -196,7 +205,8 @@ fn run(settings: &Settings, loaded: Loaded, input: impl Read + Send + 'static) -
     let _context = runtime.enter();
     let (mut output, mut letters) = (Vec::new(), Vec::new());
     let streams = Streams { input, output: &mut output, letters: &mut letters };
-    let result = tag(settings, loaded, &Metrics::default(), streams, |_| {});
+    let results = results::of(settings, loaded).unwrap();
+    let result = tag(settings, results, &Metrics::default(), streams, |_| {});
     let letters = letters.split(|b| *b == b'\n').filter(|l| !l.is_empty());
     let letters = letters.map(|l| serde_json::from_slice(l).unwrap()).collect();
     (result, output, letters)
@@ -322,7 +332,9 @@ fn a_reader_who_leaves_ends_an_endless_input_quietly() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _context = runtime.enter();
     let streams = Streams { input: endless(), output: Leaves(2), letters: io::sink() };
-    let summary = tag(&json(), loaded(false), &Metrics::default(), streams, |_| {}).unwrap();
+    let summary =
+        tag(&json(), results::of(&json(), loaded(false)).unwrap(), &Metrics::default(), streams, |_| {})
+            .unwrap();
     assert!(summary.cut_short && summary.tagged > 0, "{summary:?}");
 }
 
@@ -354,7 +366,8 @@ fn in_flight_is_bounded_while_nobody_takes_the_output() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _context = runtime.enter();
         let streams = Streams { input, output: Stuck(stuck), letters: io::sink() };
-        tag(&json(), loaded(false), &Metrics::default(), streams, |_| {}).unwrap()
+        tag(&json(), results::of(&json(), loaded(false)).unwrap(), &Metrics::default(), streams, |_| {})
+            .unwrap()
     });
     std::thread::sleep(Duration::from_millis(500));
     let before = taken.load(Ordering::Relaxed);

@@ -18,7 +18,8 @@ pub struct Health(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    model: Option<LoadedModel>,
+    /// Empty: not loaded yet.
+    models: Vec<LoadedModel>,
     /// `None`: not a member.
     partitions: Option<usize>,
     /// Without partitions, because the group has more members than partitions.
@@ -47,9 +48,12 @@ pub struct LoadedModel {
 pub struct Snapshot {
     /// Model warm and a member of the group.
     pub ready: bool,
-    /// `None` while it is loading.
+    /// `None` while it is loading; of several the first.
     #[serde(flatten)]
     pub model: Option<LoadedModel>,
+    /// The others, where a pipeline has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<LoadedModel>,
     /// Partitions we own; `None` while we are not a member of the group.
     pub partitions: Option<usize>,
     /// What is missing; `None` when ready.
@@ -62,14 +66,19 @@ impl Health {
         Self::default()
     }
 
-    /// The model's sessions are warm; `provider` as in the receipts.
+    /// A model's sessions are warm; `provider` as in the receipts. Of several models it is said when all
+    /// of them are.
     pub fn model_warm(&self, model: &str, digest: &str, precision: &str, provider: &'static str) {
-        self.lock().model = Some(LoadedModel {
+        let warm = LoadedModel {
             name: model.to_owned(),
             digest: digest.to_owned(),
             precision: precision.to_owned(),
             provider,
-        });
+        };
+        let models = &mut self.lock().models;
+        if !models.contains(&warm) {
+            models.push(warm);
+        }
     }
 
     /// We are a member of the group, with this many partitions. Of one without any it is to be told
@@ -117,7 +126,7 @@ impl Health {
     /// The state now.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
-        let why_not = match (&state.model, state.partitions) {
+        let why_not = match (state.models.first(), state.partitions) {
             (None, _) => Some("the model is not loaded yet"),
             (_, None) => Some("not a member of the consumer group (starting, draining, or no broker)"),
             (_, Some(0)) if !state.stands_by => {
@@ -127,7 +136,8 @@ impl Health {
         };
         Snapshot {
             ready: why_not.is_none(),
-            model: state.model.clone(),
+            model: state.models.first().cloned(),
+            others: state.models.iter().skip(1).cloned().collect(),
             partitions: state.partitions,
             why_not,
         }

@@ -21,6 +21,8 @@ pub(super) mod keys {
     pub(in crate::telemetry) const STAGE: &str = "stage";
     pub(in crate::telemetry) const KIND: &str = "kind";
     pub(in crate::telemetry) const RESULT: &str = "result";
+    /// Which of several results a label is of.
+    pub(in crate::telemetry) const OF_RESULT: &str = "of";
 
     /// Of one partition.
     pub(in crate::telemetry) fn partition(topic: &str, partition: i32) -> [KeyValue; 2] {
@@ -234,7 +236,8 @@ fn observe_health(meter: &Meter, health: &Health) {
         .u64_observable_gauge("squeezeflow_model_info")
         .with_description("1, with the model that is loaded and what it runs on")
         .with_callback(move |to| {
-            if let Some(model) = seen.snapshot().model {
+            let snapshot = seen.snapshot();
+            for model in snapshot.model.into_iter().chain(snapshot.others) {
                 let attributes = [
                     KeyValue::new("model", model.name),
                     KeyValue::new("digest", model.digest),

@@ -146,10 +146,16 @@ impl Metrics {
         match outcome {
             Outcome::Enriched { emit, .. } => {
                 on.records_out.add(1, &out("enriched", "none"));
-                let label = [KeyValue::new(keys::LABEL, emit.label.clone())];
-                on.labels.add(1, &label);
-                if emit.score.is_finite() {
-                    on.label_score.record(f64::from(emit.score), &label);
+                for of in &emit.labels {
+                    let label = KeyValue::new(keys::LABEL, of.label.clone());
+                    // Of the only result there is nothing to tell apart.
+                    let result =
+                        of.result.as_ref().map(|name| KeyValue::new(keys::OF_RESULT, name.to_string()));
+                    let of_label: Vec<KeyValue> = std::iter::once(label).chain(result).collect();
+                    on.labels.add(1, &of_label);
+                    if of.score.is_finite() {
+                        on.label_score.record(f64::from(of.score), &of_label);
+                    }
                 }
             }
             Outcome::PassThrough { why, .. } => on.records_out.add(1, &out("passed", why.as_str())),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::record::{DeadLetter, Emit, Offset, Stage};
+use crate::record::{DeadLetter, Emit, LabelOf, Offset, Stage};
 use crate::text::TokenCount;
 
 fn record(value: &str) -> Record {
@@ -27,8 +27,7 @@ fn enriched(label: &str) -> Outcome {
         value: None,
         headers: vec![],
         timestamp: Timestamp(None),
-        label: label.to_owned(),
-        score: 0.9,
+        labels: vec![LabelOf { result: None, label: label.to_owned(), score: 0.9 }],
         tokens: TokenCount { used: 5, seen: 5 },
     };
     Outcome::Enriched { record: record("x"), emit }

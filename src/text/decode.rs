@@ -26,6 +26,10 @@ pub struct Decoder {
     field: String,
     on_existing: OnExisting,
     max_text_bytes: usize,
+    /// Where the second text of a pair is.
+    second: Option<Part>,
+    /// Somebody wants to write the text anew, where it stands.
+    keep_sources: bool,
     /// `long_text: dead-letter`.
     refuse_longer: bool,
     when: Option<Condition>,
@@ -53,10 +57,23 @@ pub struct Document {
     pub record: Record,
     /// What is tokenized.
     pub text: String,
+    /// The second text of a pair, where the pipeline names one.
+    pub second: Option<String>,
+    /// Where the pieces of `text` stand in a JSON value, in order; kept only where it is to be redacted.
+    pub sources: Vec<Source>,
     /// Bytes of the whole text, where `text` was cut at `max_text_bytes`; else its length.
     pub text_bytes_seen: usize,
     /// Where the result goes.
     pub place: Place,
+}
+
+/// A piece of a text, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Bytes of `Document::text`.
+    pub text: Range<usize>,
+    /// Bytes of the record's value: a JSON string, quotes included.
+    pub value: Range<usize>,
 }
 
 /// Where the result goes. Positions are bytes of the record's value.
@@ -186,7 +203,7 @@ impl DecodeError {
 
 /// What a value was found to be, before the record moves on with it.
 enum Found {
-    Text { text: String, seen: usize, place: Place },
+    Text { text: String, seen: usize, place: Place, second: Option<String>, sources: Vec<Source> },
     Nothing(PassThrough),
 }
 
@@ -206,6 +223,8 @@ impl Decoder {
             field: output.field.clone(),
             on_existing: output.on_existing,
             max_text_bytes: input.max_text_bytes.get(),
+            second: input.pair.as_deref().map(Part::pointer),
+            keep_sources: false,
             refuse_longer: input.long_text == LongText::DeadLetter,
             when: input.when.as_ref().map(Condition::new),
             on_empty: input.on_empty,
@@ -213,12 +232,20 @@ impl Decoder {
         }
     }
 
+    /// The same, that also says where the text stands.
+    #[must_use]
+    pub fn keeping_sources(mut self, keep: bool) -> Self {
+        self.keep_sources = keep;
+        self
+    }
+
     /// Never panics, whatever the bytes. On an error the record comes back whole.
     #[allow(clippy::result_large_err, reason = "the record is moved, once, not copied")]
     pub fn decode(&self, record: Record) -> Result<Decoded, (Record, DecodeError)> {
         match self.find(&record) {
-            Ok(Found::Text { text, seen, place }) => {
-                Ok(Decoded::Document(Document { record, text, text_bytes_seen: seen, place }))
+            Ok(Found::Text { text, seen, place, second, sources }) => {
+                let document = Document { record, text, second, sources, text_bytes_seen: seen, place };
+                Ok(Decoded::Document(document))
             }
             Ok(Found::Nothing(why)) => Ok(Decoded::PassThrough(record, why)),
             Err(error) => match self.passes(&error) {
@@ -261,7 +288,7 @@ impl Decoder {
                 }
                 let mut text = self.text();
                 text.push(value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value));
-                text.finish(false, Place::Outside)
+                text.finish(false, Place::Outside, None, Vec::new())
             }
             DecoderFormat::Json(parts) => self.find_in_json(record, value, parts),
         }
@@ -281,15 +308,20 @@ impl Decoder {
         }
     }
 
-    fn find_in_json(&self, record: &Record, value: &str, parts: &[Part]) -> Result<Found, DecodeError> {
+    fn find_in_json<'v>(
+        &self,
+        record: &Record,
+        value: &'v str,
+        parts: &[Part],
+    ) -> Result<Found, DecodeError> {
         let json = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
         let (mut members, mut ours) = (0, Vec::new());
         let mut times = 0;
         // What each pointer's first token leads to: one walk over the root serves all of them.
-        let mut heads: Vec<Option<&str>> = vec![None; parts.len()];
+        let mut heads: Vec<Option<&str>> = vec![None; parts.len() + 1];
         json::members(json, |key, at| {
             members += 1;
-            for (part, head) in parts.iter().zip(&mut heads) {
+            for (part, head) in parts.iter().chain(&self.second).zip(&mut heads) {
                 if part.first_token().is_some_and(|token| json::key_is(key, token)) {
                     *head = Some(at);
                 }
@@ -324,30 +356,52 @@ impl Decoder {
                 OnExisting::Replace => {}
             }
         }
+        let piece_at = |written: &str, tokens: &[String], head: Option<&'v str>| {
+            let at = match (head, tokens.split_first()) {
+                (Some(head), Some((_, rest))) => json::find(head, rest)?,
+                (None, Some(_)) if kind == Kind::Object => None,
+                _ => json::find(json, tokens)?,
+            };
+            let raw = at.ok_or_else(|| DecodeError::Missing(written.to_owned()))?;
+            let piece = json::string(raw).ok_or_else(|| match Kind::of(raw) {
+                Kind::String => DecodeError::LoneSurrogate {
+                    pointer: written.to_owned(),
+                    byte: json::position(value, raw),
+                },
+                found => DecodeError::NotAString { pointer: written.to_owned(), found },
+            })?;
+            let start = json::position(value, raw);
+            Ok::<_, DecodeError>((piece, start..start + raw.len()))
+        };
         let mut text = self.text();
-        let mut empty = true;
-        for (part, head) in parts.iter().zip(heads) {
+        let (mut empty, mut sources) = (true, Vec::new());
+        for (part, head) in parts.iter().zip(&heads) {
             match part {
                 Part::Literal(literal) => text.push(literal),
                 Part::Pointer { written, tokens } => {
-                    let at = match (head, tokens.split_first()) {
-                        (Some(head), Some((_, rest))) => json::find(head, rest)?,
-                        (None, Some(_)) if kind == Kind::Object => None,
-                        _ => json::find(json, tokens)?,
-                    };
-                    let raw = at.ok_or_else(|| DecodeError::Missing(written.clone()))?;
-                    let piece = json::string(raw).ok_or_else(|| match Kind::of(raw) {
-                        Kind::String => DecodeError::LoneSurrogate {
-                            pointer: written.clone(),
-                            byte: json::position(value, raw),
-                        },
-                        found => DecodeError::NotAString { pointer: written.clone(), found },
-                    })?;
+                    let (piece, at) = piece_at(written, tokens, *head)?;
                     empty &= piece.trim().is_empty();
+                    let start = text.seen;
                     text.push(&piece);
+                    if self.keep_sources {
+                        sources.push(Source { text: start..text.seen, value: at });
+                    }
                 }
             }
         }
+        let second = match (&self.second, heads.get(parts.len())) {
+            (Some(Part::Pointer { written, tokens }), Some(head)) => {
+                let (second, _) = piece_at(written, tokens, *head)?;
+                if second.trim().is_empty() {
+                    return Err(DecodeError::Empty);
+                }
+                if second.len() > self.max_text_bytes {
+                    return Err(DecodeError::TooLong { seen: second.len(), most: self.max_text_bytes });
+                }
+                Some(second.into_owned())
+            }
+            _ => None,
+        };
         let place = match self.mode {
             OutputMode::Splice if ours.is_empty() => {
                 // The document is valid and an object: its last byte that is not white space.
@@ -359,7 +413,7 @@ impl Decoder {
             OutputMode::Splice => Place::Replace(ours),
             _ => Place::Outside,
         };
-        text.finish(empty, place)
+        text.finish(empty, place, second, sources)
     }
 
     fn text(&self) -> Text {
@@ -397,7 +451,13 @@ impl Text {
         self.text.push_str(piece.get(..piece.floor_char_boundary(room)).unwrap_or(piece));
     }
 
-    fn finish(self, empty: bool, place: Place) -> Result<Found, DecodeError> {
+    fn finish(
+        self,
+        empty: bool,
+        place: Place,
+        second: Option<String>,
+        sources: Vec<Source>,
+    ) -> Result<Found, DecodeError> {
         let Self { mut text, seen, max, refuse, envelope } = self;
         if refuse && seen > max {
             return Err(DecodeError::TooLong { seen, most: max });
@@ -415,7 +475,7 @@ impl Text {
             });
         }
         let place = if envelope { Place::Envelope { whole } } else { place };
-        Ok(Found::Text { text, seen, place })
+        Ok(Found::Text { text, seen, place, second, sources })
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use crate::config::settings::Mask;
 
@@ -39,10 +40,25 @@ impl Masker {
 
     /// The text as the model reads it, and how many parts of it were replaced.
     pub fn apply<'a>(&self, text: &'a str) -> (Cow<'a, str>, usize) {
+        let (mut out, mut parts, mut done) = (String::new(), 0, 0);
+        self.each(text, |at, word| {
+            out.push_str(text.get(done..at.start).unwrap_or_default());
+            out.push_str(word);
+            parts += 1;
+            done = at.end;
+        });
+        if parts == 0 {
+            return (Cow::Borrowed(text), 0);
+        }
+        out.push_str(text.get(done..).unwrap_or_default());
+        (Cow::Owned(out), parts)
+    }
+
+    /// Each part of these kinds in the text, in order: its bytes, and the word for it.
+    pub fn each(&self, text: &str, mut found: impl FnMut(Range<usize>, &'static str)) {
         let bytes = text.as_bytes();
-        let (mut out, mut parts) = (String::new(), 0);
-        // Up to where it is copied; where we are; up to where no path begins.
-        let (mut done, mut at, mut barren) = (0, 0, 0);
+        // Where we are; up to where no path begins.
+        let (mut at, mut barren) = (0, 0);
         while at < bytes.len() {
             let Some((word, length)) = self.part(text, at, &mut barren) else {
                 // The digits of a name are skipped together: none of them begins a number.
@@ -50,17 +66,9 @@ impl Masker {
                 at += run(rest, |b| b.is_ascii_digit()).max(1);
                 continue;
             };
-            out.push_str(text.get(done..at).unwrap_or_default());
-            out.push_str(word);
-            parts += 1;
+            found(at..at + length, word);
             at += length;
-            done = at;
         }
-        if parts == 0 {
-            return (Cow::Borrowed(text), 0);
-        }
-        out.push_str(text.get(done..).unwrap_or_default());
-        (Cow::Owned(out), parts)
     }
 
     /// What begins here: the word for it, and its bytes. It begins and ends between two characters.

@@ -7,20 +7,11 @@ pub(crate) mod json;
 mod mask;
 mod reader;
 mod tokenize;
+mod tokens;
 
-pub use decode::{DecodeError, Decoded, Decoder, Document, Place};
+pub use decode::{DecodeError, Decoded, Decoder, Document, Place, Source};
 pub use intake::Intake;
 pub use mask::Masker;
-pub use reader::Reader;
-pub use tokenize::{Amount, TextTokenizer, TokenCount, TokenizeError, Tokens};
-
-/// A document and the sequences that the model reads of it: one, or the windows of a long text.
-#[derive(Debug)]
-pub struct Reading {
-    /// Where the result belongs.
-    pub document: Document,
-    /// At least one.
-    pub sequences: Vec<Tokens>,
-    /// How much of the text they are.
-    pub amount: Amount,
-}
+pub use reader::{Reader, Reading, Stream};
+pub use tokenize::{TextTokenizer, TokenizeError};
+pub use tokens::{Amount, Beside, Note, Overlap, Plan, Sequences, Side, Span, TokenCount, Tokens};

@@ -38,7 +38,7 @@ pub type Change = ((&'static str, &'static str), String);
 impl Candidate {
     /// What a pipeline says now.
     pub fn of(settings: &Settings) -> Self {
-        let (model, batch) = (&settings.model, &settings.batch);
+        let (model, batch) = (&settings.results.first.model, &settings.batch);
         Self {
             sessions: model.sessions,
             threads: model.threads,

@@ -8,8 +8,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::config::WriteError;
 use crate::fate::Fate;
 use crate::kafka::EntryError;
-use crate::model::ModelError;
 use crate::pipeline::PipelineError;
+use crate::results::ResultsError;
 use crate::stdio::ReadError;
 
 /// Nothing was written, whichever it is.
@@ -49,7 +49,12 @@ pub enum TuneError {
     },
     /// The model.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(#[from] ResultsError),
+    /// Their models share the processor, and each would want its own settings.
+    #[error(
+        "`tune` is for a pipeline with one `model`, and this one has `results`: tune each by itself, as the `model` of a pipeline of its own, and leave each so many sessions that all together are as many as there are cores"
+    )]
+    Several,
     /// It runs on something else than what is to be tuned.
     #[error(
         "the pipeline asks for `{asked}`, and the model runs on `{got}` here: tune it where it runs on `{asked}`, or with `--set model.provider={got}`"

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::TuneError;
 use super::figures::{self, Done, Rate};
 use crate::config::Settings;
-use crate::config::settings;
-use crate::model::{self, Infer, InferError, Loaded, ModelError, Output, Package, Receipt, Stopper};
+use crate::model::{Infer, InferError, Loaded, Output, Package, Receipt, Stopper};
 use crate::pipeline::{PipelineError, Stages};
 use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Stamps, Ticket, Trace, Tracked};
+use crate::results;
 use crate::telemetry::Telemetry;
-use crate::text::Tokens;
+use crate::text::{Stream, Tokens};
 
 /// A stage that is gone is seen after this long at the latest.
 const LOOK: Duration = Duration::from_millis(50);
@@ -35,8 +36,11 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn load(model: &settings::Model) -> Result<Self, ModelError> {
-        let Loaded { package, sessions, receipt } = model::load(model)?;
+    pub(super) fn load(settings: &Settings) -> Result<Self, TuneError> {
+        let models = results::load(settings)?.models;
+        let Some(Loaded { package, sessions, receipt }) = models.into_iter().next() else {
+            return Err(TuneError::Several);
+        };
         let lent = |model: Box<dyn Infer>| Lent(Arc::new(Mutex::new(model)));
         Ok(Self { package, receipt, sessions: sessions.into_iter().map(lent).collect() })
     }
@@ -47,6 +51,11 @@ impl Bench {
 
     pub(super) fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// What is read of a text.
+    pub(super) fn streams(&self, settings: &Settings) -> Result<Vec<Stream>, TuneError> {
+        Ok(results::of(settings, self.lend())?.streams.into_iter().map(|(_, stream)| stream).collect())
     }
 
     fn lend(&self) -> Loaded {
@@ -97,11 +106,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(settings: &Settings, bench: &Bench, texts: &'a [Record]) -> Result<Self, PipelineError> {
+    fn start(settings: &Settings, bench: &Bench, texts: &'a [Record]) -> Result<Self, TuneError> {
         let mut settings = settings.clone();
         // What the cache answers costs nothing; the model is what is measured.
         settings.cache.max_bytes = 0;
-        let stages = Stages::start(&settings, bench.lend(), &Telemetry::default())?;
+        let results = results::of(&settings, bench.lend())?;
+        let stages = Stages::start(&settings, results, &Telemetry::default())?;
         let limits = &settings.limits;
         let most = (limits.max_in_flight_records.get(), limits.max_in_flight_bytes.get());
         Ok(Self { stages, texts, most, open: HashMap::new(), bytes: 0, sent: 0 })
@@ -149,7 +159,7 @@ pub(super) fn saturate(
     bench: &Bench,
     texts: &[Record],
     slice: Duration,
-) -> Result<Option<Rate>, PipelineError> {
+) -> Result<Option<Rate>, TuneError> {
     let mut run = Run::start(settings, bench, texts)?;
     let (began, sessions) = (Instant::now(), bench.sessions.len());
     let (mut done, mut batches, mut last) = (Vec::new(), 0, None);
@@ -178,7 +188,7 @@ pub(super) fn paced(
     bench: &Bench,
     texts: &[Record],
     (rate, slice): (f64, Duration),
-) -> Result<Option<Latency>, PipelineError> {
+) -> Result<Option<Latency>, TuneError> {
     let mut run = Run::start(settings, bench, texts)?;
     let mut moments = Moments::of(rate);
     let (began, mut latencies) = (Instant::now(), Vec::new());

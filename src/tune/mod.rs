@@ -35,9 +35,10 @@ pub use machine::Machine;
 pub use texts::Texts;
 
 use crate::config::{self, Loaded, Origin, Overrides, Settings};
-use crate::model::{ModelError, Receipt};
+use crate::model::Receipt;
 use crate::pipeline;
 use crate::record::Record;
+use crate::results;
 use candidate::Ground;
 use figures::Rate;
 use measure::{Bench, Latency};
@@ -132,6 +133,9 @@ pub enum Progress {
 /// # Errors
 /// [`TuneError::Overridden`].
 pub fn check(pipeline: &Loaded) -> Result<(), TuneError> {
+    if pipeline.settings.results.first.name.is_some() {
+        return Err(TuneError::Several);
+    }
     for ((section, key), _) in Candidate::of(&pipeline.settings).keys() {
         let key = format!("{section}.{key}");
         let by = match pipeline.places.origin(&key) {
@@ -167,20 +171,20 @@ pub fn tune(job: &Job<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Report, Tu
     };
     watch(Progress::Step);
     watch(Progress::Begin("loading the model", 1));
-    let first = Bench::load(&settings.model)?;
-    let asked = settings.model.provider.kind.as_str();
+    let first = Bench::load(settings)?;
+    let asked = settings.results.first.model.provider.kind.as_str();
     if first.receipt().provider != asked {
         return Err(TuneError::Fallback { asked, got: first.receipt().provider });
     }
     watch(Progress::Step);
-    let tokenizer = pipeline::tokenizer(settings, first.package()).map_err(ModelError::Tokenizer)?;
-    let (texts, records) = texts::survey(sample, &pipeline::reader(settings, tokenizer))?;
+    let streams = first.streams(settings)?;
+    let (texts, records) = texts::survey(sample, &pipeline::reader(settings, streams, false))?;
     let machine = Machine::here();
     let ground = Ground {
         now: Candidate::of(settings),
-        provider: settings.model.provider.kind,
+        provider: settings.results.first.model.provider.kind,
         cores: machine.cores,
-        longest: pipeline::longest(settings, first.package()),
+        longest: results::longest(&settings.results.first.model, first.package()),
         mean: (texts.mean.ceil() as usize).max(1),
         p99: job.goal.p99,
     };
@@ -247,7 +251,7 @@ impl Course<'_, '_> {
         }
         (self.watch)(Progress::Begin("loading the model", missing.len()));
         for runner in missing {
-            self.benches.push((shape(&runner.candidate), Bench::load(&runner.settings.model)?));
+            self.benches.push((shape(&runner.candidate), Bench::load(&runner.settings)?));
             (self.watch)(Progress::Step);
         }
         Ok(runners)

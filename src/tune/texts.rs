@@ -99,7 +99,8 @@ pub(super) fn survey(sample: Sample, reader: &Reader) -> Result<(Texts, Vec<Reco
     for record in records {
         match reader.read(record) {
             Ok(reading) => {
-                lengths.push(reading.sequences.iter().map(|tokens| tokens.ids.len()).sum::<usize>());
+                let read = reading.streams.iter().flatten().flat_map(|sequences| &sequences.tokens);
+                lengths.push(read.map(|tokens| tokens.ids.len()).sum::<usize>());
                 kept.push(reading.document.record);
             }
             Err(Outcome::DeadLetter { letter, .. }) => {

@@ -181,7 +181,7 @@ pub fn shape(
 /// Sequences of all lengths up to the longest.
 pub fn sequences(vocabulary: u32, longest: u32) -> Vec<Tokens> {
     let id = |length: u32| (0..length).map(|i| (i * 7 + length * 3) % vocabulary).collect();
-    (1..=longest).map(|length| Tokens { ids: id(length), of_text: length as usize }).collect()
+    (1..=longest).map(|length| Tokens::new(id(length), length as usize)).collect()
 }
 
 pub fn answers(

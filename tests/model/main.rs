@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod build;
+mod bundled;
 mod checkpoints;
 mod compile;
 mod golden;
+mod merged;
 mod packages;
 mod packed;
 mod runtime;

@@ -38,7 +38,7 @@ fn load_error(dir: &Path) -> String {
 }
 
 fn tokens(ids: &[u32]) -> Tokens {
-    Tokens { ids: ids.to_vec(), of_text: ids.len() }
+    Tokens::new(ids.to_vec(), ids.len())
 }
 
 #[test]

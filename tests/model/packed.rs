@@ -126,10 +126,10 @@ fn a_batch_that_fails_leaves_the_session_as_it_was() {
     let checkpoint = Checkpoint::open(&here(TINY)).unwrap();
     let graph = packed::build(&checkpoint, Arithmetic::F32).unwrap();
     let mut probe = Probe::new(&graph, Rewriting::All, None).unwrap();
-    let good = Tokens { ids: vec![2, 5, 3], of_text: 3 };
+    let good = Tokens::new(vec![2, 5, 3], 3);
     let expected = probe.run(&[&good], 0).unwrap();
     // An id beyond the vocabulary, as the worker would see it from a wrong tokenizer.
-    let bad = Tokens { ids: vec![2, 1_000_000, 3], of_text: 3 };
+    let bad = Tokens::new(vec![2, 1_000_000, 3], 3);
     assert!(probe.run(&[&good, &bad], 0).is_err());
     assert_eq!(probe.run(&[&good], 0).unwrap(), expected);
 }
@@ -176,7 +176,7 @@ fn sessions_of_a_packed_package_share_weights_and_answer_alike() {
                     _ => assert!(worst([(&output.logits, &expected[0])].into_iter()) < 1e-5),
                 }
             }
-            let empty = Tokens { ids: Vec::new(), of_text: 0 };
+            let empty = Tokens::new(Vec::new(), 0);
             assert_eq!(session.infer(&[&empty]).unwrap_err(), InferError::NoTokens);
             assert!(session.infer(&[]).unwrap().is_empty());
         }

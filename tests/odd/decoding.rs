@@ -7,15 +7,16 @@ use std::sync::LazyLock;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use squeezeflow::batch::Head;
-use squeezeflow::config::settings::{Format, OnExisting, OutputMode, Settings, TextSelector};
+use squeezeflow::batch::{Head, StreamHead};
+use squeezeflow::config::settings::{Combine, Format, OnExisting, OutputMode, Settings, TextSelector};
 use squeezeflow::config::{Overrides, load};
 use squeezeflow::enrich::Enricher;
 use squeezeflow::join::Joined;
-use squeezeflow::model::tasks::Activation;
+use squeezeflow::model::tasks::{Activation, TextClassification};
 use squeezeflow::model::{Output, Receipt};
 use squeezeflow::record::{Header, Offset, Outcome, Record, Timestamp};
-use squeezeflow::text::{Amount, Decoded, Decoder, TokenCount};
+use squeezeflow::results::ResultTask;
+use squeezeflow::text::{Amount, Decoded, Decoder, Note, TokenCount};
 
 /// `input:` and `output:` of each way to read and write. The first byte of a case says which.
 const WAYS: [&str; 13] = [
@@ -51,7 +52,15 @@ impl Way {
         std::fs::write(&file, format!("{sections}\nmodel: {{path: x}}\n")).unwrap();
         let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
         let labels = ["negative", "positive"].map(str::to_owned);
-        let long_text = settings.input.long_text;
+        let task = TextClassification {
+            labels: labels.to_vec(),
+            activation: Activation::Softmax,
+            combine: Combine::First,
+            scores: settings.output.scores,
+            uncertain: settings.output.uncertain.clone(),
+            top: None,
+            thresholds: None,
+        };
         let receipt = Receipt {
             model: "m".to_owned(),
             digest: format!("sha256:{}", "0".repeat(64)),
@@ -59,9 +68,18 @@ impl Way {
             provider: "cpu",
             batch_invariant: true,
         };
+        let result = ResultTask {
+            name: None,
+            task: Box::new(task),
+            required: true,
+            stream: 0,
+            before: Vec::new(),
+            receipt,
+            max_length: 9,
+        };
         Self {
             decoder: Decoder::new(&settings.input, &settings.output),
-            enricher: Enricher::new(long_text, &settings.output, &labels, Activation::Softmax, &receipt),
+            enricher: Enricher::new(vec![result], &settings.output),
             settings,
         }
     }
@@ -102,9 +120,11 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
             assert_eq!(document.record, before, "a document's record is the record");
             assert_text(way, value, &document.text, document.text_bytes_seen);
             let (text, cut) = (document.text.clone(), document.text.len() < document.text_bytes_seen);
-            let amount = Amount { tokens: TokenCount { used: 4, seen: 4 }, windows: 1, masked: 0 };
-            let answers = vec![(Ok(Output { logits: vec![0.0, 1.0] }), 2)];
-            let joined = Joined { head: Head { document, amount }, answers };
+            let tokens = TokenCount { used: 4, seen: 4 };
+            let amount = Amount { tokens, windows: 1, windows_read: 1, masked: 0 };
+            let notes = vec![Note { length: 4, of_text: 2, ..Note::default() }];
+            let head = Head { document, streams: vec![Ok(StreamHead { amount, notes })] };
+            let joined = Joined { head, answers: vec![Ok(Output { logits: vec![0.0, 1.0] })] };
             let Outcome::Enriched { record, emit } = way.enricher.outcome(joined) else {
                 panic!("a document with an answer is enriched");
             };

@@ -67,7 +67,7 @@ fn every_kind_ends_as_it_must(zoo: Zoo) {
     let file = dir.path().join("pipeline.yaml");
     std::fs::write(&file, pipeline.to_string()).unwrap();
     let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
-    let loaded = squeezeflow::model::load(&settings.model).unwrap();
+    let loaded = squeezeflow::results::load(&settings).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
     let mut stages = Stages::start(&settings, loaded, &Telemetry::default()).unwrap();

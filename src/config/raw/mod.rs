@@ -16,7 +16,7 @@ pub(in crate::config) use records::*;
 pub(in crate::config) use telemetry::*;
 
 use super::defaults;
-use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Sessions, Workers};
+use super::words::{Allowance, ByteSize, Count, Duration, Provider, Scalar, Secret, Sessions, Task, Workers};
 
 /// A squeezeflow pipeline.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -29,8 +29,13 @@ pub(in crate::config) struct Pipeline {
     pub(in crate::config) delivery: Delivery,
     /// What is read, and where in it the text is.
     pub(in crate::config) input: Input,
-    /// The model package and what it runs on.
-    pub(in crate::config) model: Model,
+    /// The model package and what it runs on. Either this or `results`.
+    pub(in crate::config) model: Option<Model>,
+    /// What is made of the model's answers: the name of a task, or its name with its options (`{text-classification: {top_k: 3}}`). Absent: what the package's head is for.
+    pub(in crate::config) task: Option<Task>,
+    /// Several results of one text, each under its own name in the output. Either this or `model`.
+    #[serde(default)]
+    pub(in crate::config) results: BTreeMap<String, ResultOf>,
     /// How texts are put together for the model.
     #[serde(default)]
     pub(in crate::config) batch: Batch,
@@ -168,6 +173,19 @@ pub(in crate::config) enum SaslMechanism {
     /// a token of an issuer that the brokers trust
     #[serde(rename = "OAUTHBEARER")]
     OAuthBearer,
+}
+
+/// One of several results.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ResultOf {
+    /// The model package and what it runs on.
+    pub(in crate::config) model: Model,
+    /// What is made of the model's answers: the name of a task, or its name with its options. Absent: what the package's head is for.
+    pub(in crate::config) task: Option<Task>,
+    /// Is a record for which this cannot be had a dead letter? `false`: the others stand, and in the place of this one the output says why it is missing.
+    #[serde(default = "defaults::yes")]
+    pub(in crate::config) required: bool,
 }
 
 /// The model package.

@@ -21,6 +21,9 @@ pub(in crate::config) struct Input {
     /// Where the text is in a JSON value: a JSON pointer such as `/text`, or several joined by a template such as `{/title}. {/body}` (`{{` and `}}` are braces). Default `/text`; not with `format: text`.
     #[schemars(length(min = 1), example = &"/text", example = &"{/title}. {/body}")]
     pub(in crate::config) text: Option<String>,
+    /// Where the second text is, for a model that reads pairs: a JSON pointer such as `/answer`. Not with `format: text`.
+    #[schemars(length(min = 1), example = &"/answer")]
+    pub(in crate::config) pair: Option<String>,
     /// Where a consumer group begins that has never committed: `earliest`, `latest`, or with the first record of a time.
     #[serde(default)]
     pub(in crate::config) start: Start,
@@ -162,6 +165,8 @@ pub(in crate::config) struct Output {
     pub(in crate::config) field: String,
     /// When a record has that field already.
     pub(in crate::config) on_existing: OnExisting,
+    /// Parts of the text that are written otherwise wherever the output has the text: `ips`, `uuids`, `hex`, `numbers`, `paths` become `[ip]`, `[uuid]`, `[hex]`, `[0]`, `[path]`. What the model reads is not changed by this (that is `input.mask`). Other fields, the key and the headers stay as they are, and so do dead letters.
+    pub(in crate::config) redact: Vec<Mask>,
     /// Give every label's score, not only the best one's.
     pub(in crate::config) scores: bool,
     /// How the output partition is chosen.
@@ -173,6 +178,9 @@ pub(in crate::config) struct Output {
     /// The label of what is below.
     #[schemars(length(min = 1))]
     pub(in crate::config) uncertain_label: String,
+    /// Of several `results`: the one whose label `route` looks at. Absent: the first, by name, that has labels.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) route_by: Option<String>,
     /// Records with these labels go to other topics than `topic`: `{negative: reviews.urgent}`.
     pub(in crate::config) route: BTreeMap<String, String>,
 }

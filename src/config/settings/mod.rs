@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
+pub use crate::model::tasks::Options as TaskOptions;
 
 mod records;
 mod telemetry;
@@ -24,8 +25,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// What is read and where in it the text is.
     pub input: Input,
-    /// The model package and what it runs on.
-    pub model: Model,
+    /// What is made of a text, and by which model.
+    pub results: ResultList,
     /// Limits of one batch.
     pub batch: Batch,
     /// Answers that are kept.
@@ -156,8 +157,52 @@ pub enum PasswordMechanism {
     ScramSha512,
 }
 
-/// The model and its sessions.
+/// At least one result.
 #[derive(Debug, Clone)]
+pub struct ResultList {
+    /// By name the first.
+    pub first: ResultOf,
+    /// By name.
+    pub others: Vec<ResultOf>,
+}
+
+impl ResultList {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &ResultOf> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ResultOf> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+}
+
+/// One result.
+#[derive(Debug, Clone)]
+pub struct ResultOf {
+    /// Under which it stands in the output; `None`: it is the only one, and is the output field itself.
+    pub name: Option<String>,
+    /// Whose answers it is made of.
+    pub model: Model,
+    /// What is made of them; `None`: what the package's head is for.
+    pub task: Option<TaskOptions>,
+    /// Is a record without it a dead letter?
+    pub required: bool,
+}
+
+impl ResultOf {
+    /// A key's path in the pipeline file.
+    pub fn at(&self, key: &str) -> String {
+        match &self.name {
+            Some(name) => format!("{}.{key}", super::path::key("results", name)),
+            None => key.to_owned(),
+        }
+    }
+}
+
+/// The model and its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     /// The package's folder, resolved against the pipeline file's.
     pub path: PathBuf,

@@ -10,6 +10,8 @@ pub struct Input {
     pub topics: Vec<String>,
     /// How a value is read.
     pub format: Format,
+    /// JSON pointer of the second text of a pair.
+    pub pair: Option<String>,
     /// Where a consumer group that has never committed begins.
     pub start: Start,
     /// What to do when the committed offset is no longer there.
@@ -34,6 +36,7 @@ impl Input {
         Self {
             topics: topics.iter().map(|t| (*t).to_owned()).collect(),
             format,
+            pair: None,
             start: Start::Earliest,
             on_gap: OnGap::Fail,
             max_text_bytes: NonZeroUsize::MIN.saturating_add((1 << 20) - 1),
@@ -190,6 +193,8 @@ pub struct Output {
     pub field: String,
     /// When the record has that field already.
     pub on_existing: OnExisting,
+    /// Parts of the text that are written otherwise.
+    pub redact: Vec<Mask>,
     /// Give every label's score, not only the best one's.
     pub scores: bool,
     /// Which partition of the output topic.
@@ -198,6 +203,8 @@ pub struct Output {
     pub source_headers: bool,
     /// What becomes of a result that is not sure enough; `None`: nothing.
     pub uncertain: Option<Uncertain>,
+    /// Of several results, the one whose label is looked at.
+    pub route_by: Option<String>,
     /// Other topics than `topic`, by label.
     pub route: BTreeMap<String, String>,
 }
@@ -210,10 +217,12 @@ impl Output {
             mode,
             field: "nlp".to_owned(),
             on_existing: OnExisting::Error,
+            redact: Vec::new(),
             scores: false,
             partition: OutputPartition::Key,
             source_headers: false,
             uncertain: None,
+            route_by: None,
             route: BTreeMap::new(),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::{Problem, Severity};
@@ -38,7 +38,7 @@ fn errors(found: &[Problem]) -> impl Iterator<Item = &Problem> {
 impl Check<'_> {
     fn pipeline(&mut self, raw: &raw::Pipeline) -> Settings {
         let batch = self.batch(&raw.batch);
-        let model = self.model(&raw.model);
+        let results = self.results(raw);
         Settings {
             kafka: raw.kafka.as_ref().map(|kafka| self.kafka(kafka, raw.delivery)),
             delivery: match raw.delivery {
@@ -49,14 +49,14 @@ impl Check<'_> {
             cache: to::Cache { max_bytes: self.allowance("cache.max_bytes", &raw.cache.max_bytes) },
             output: self.output(&raw.output, raw.input.format),
             dead_letter: raw.dead_letter.as_ref().map(|dead| self.dead_letter(dead)),
-            limits: self.limits(&raw.limits, &batch, &model),
+            limits: self.limits(&raw.limits, &batch, &results),
             admin: self.admin(&raw.admin),
             stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
             admin_token: raw.admin.token.as_ref().map(|token| self.secret("admin.token", token)),
             show_text: raw.admin.show_text,
             log: self.log(&raw.log),
             otlp: self.otlp(&raw.telemetry.otlp),
-            model,
+            results,
             batch,
         }
     }
@@ -182,10 +182,52 @@ impl Check<'_> {
         }
     }
 
-    fn model(&mut self, raw: &raw::Model) -> to::Model {
-        let provider = self.provider("model.provider", &raw.provider);
+    /// Either the short form, or several by name.
+    fn results(&mut self, raw: &raw::Pipeline) -> to::ResultList {
+        if raw.model.is_some() && !raw.results.is_empty() {
+            let problem = Problem::error("model", "is one result, and `results` are several");
+            self.found.push(problem.hint("write the model as one of `results`, by name").also(&["results"]));
+        } else if raw.task.is_some() && !raw.results.is_empty() {
+            let problem = Problem::error("task", "is for `model`; each of `results` has its own");
+            self.found.push(problem.hint("write it in one of `results`").also(&["results"]));
+        } else if raw.model.is_none() && raw.results.is_empty() {
+            let problem = Problem::error("model", "is missing");
+            self.found.push(
+                problem.hint("`model: {path: …}`, the folder of a model package; or several `results`"),
+            );
+        }
+        let several = raw.results.iter().map(|(name, result)| to::ResultOf {
+            name: Some(name.clone()),
+            model: self.model(&path::key(&path::key("results", name), "model"), &result.model),
+            task: result.task.as_ref().map(task),
+            required: result.required,
+        });
+        let mut several: Vec<to::ResultOf> = several.collect();
+        let nothing = || to::Model {
+            path: PathBuf::new(),
+            provider: to::Provider { kind: to::ProviderKind::Cpu, options: BTreeMap::new() },
+            fallback: Vec::new(),
+            sessions: NonZeroUsize::MIN,
+            threads: NonZeroUsize::MIN,
+            library: None,
+            max_length: None,
+        };
+        let first = match several.is_empty() {
+            false => several.remove(0),
+            true => to::ResultOf {
+                name: None,
+                model: raw.model.as_ref().map_or_else(nothing, |model| self.model("model", model)),
+                task: raw.task.as_ref().map(task),
+                required: true,
+            },
+        };
+        to::ResultList { first, others: several }
+    }
+
+    fn model(&mut self, at: &str, raw: &raw::Model) -> to::Model {
+        let provider = self.provider(&path::key(at, "provider"), &raw.provider);
         let fallback = raw.fallback.iter().enumerate();
-        let fallback = fallback.map(|(i, p)| self.provider(&path::index("model.fallback", i), p));
+        let fallback = fallback.map(|(i, p)| self.provider(&path::index(&path::key(at, "fallback"), i), p));
         let fallback: Vec<to::Provider> = fallback.collect();
         let (sessions, threads) = sessions(raw, &provider, &fallback);
         to::Model {
@@ -194,7 +236,7 @@ impl Check<'_> {
             fallback,
             sessions,
             threads,
-            library: self.file("model.library", raw.library.as_deref()),
+            library: self.file(&path::key(at, "library"), raw.library.as_deref()),
             max_length: raw.max_length.map(count),
         }
     }
@@ -231,8 +273,8 @@ impl Check<'_> {
         }
     }
 
-    fn limits(&mut self, raw: &raw::Limits, batch: &to::Batch, model: &to::Model) -> to::Limits {
-        let enough = || at_least_one(rules::records_in_batches(batch, model).max(2_000));
+    fn limits(&mut self, raw: &raw::Limits, batch: &to::Batch, results: &to::ResultList) -> to::Limits {
+        let enough = || at_least_one(rules::records_in_batches(batch, results).max(2_000));
         to::Limits {
             max_in_flight_records: raw.max_in_flight_records.map_or_else(enough, count),
             max_in_flight_bytes: self.size("limits.max_in_flight_bytes", &raw.max_in_flight_bytes),
@@ -293,6 +335,15 @@ fn sessions(
         Sessions::Named(_) => NonZeroUsize::MIN,
     };
     (sessions, threads)
+}
+
+/// The schema has seen to it that there is one of this name.
+fn task(raw: &words::Task) -> to::TaskOptions {
+    match raw {
+        words::Task::WithOptions(options) => options.clone(),
+        words::Task::Name(name) => to::TaskOptions::named(name)
+            .unwrap_or_else(|| to::TaskOptions::TextClassification(Default::default())),
+    }
 }
 
 /// The schema has seen to it that it is not 0.

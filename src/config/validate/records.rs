@@ -63,10 +63,31 @@ impl Check<'_> {
             ];
             self.found.extend(written.iter().filter(|(_, written)| *written).map(|(key, _)| unheard(key)));
         }
+        let pair = raw.pair.as_deref().and_then(|pair| match (raw.format, selector::pointer(pair)) {
+            (raw::Format::Json, Ok(pointer)) => Some(pointer),
+            (raw::Format::Text, _) => {
+                let problem = Problem::error(
+                    "input.pair",
+                    "says where the second text is in JSON, but `input.format` is `text`",
+                );
+                self.found.push(problem.hint("remove it").also(&["input.format"]));
+                None
+            }
+            (_, Err(e)) => {
+                self.found.push(Problem::error("input.pair", e.to_string()).hint("such as `/answer`"));
+                None
+            }
+        });
+        if pair.is_some() && raw.long_text == raw::LongText::Windows {
+            let problem =
+                Problem::error("input.long_text", "`windows` are for one text, and `input.pair` makes two");
+            self.found.push(problem.hint("write `truncate` or `dead-letter`").also(&["input.pair"]));
+        }
         let max_text_bytes = self.size("input.max_text_bytes", &raw.max_text_bytes);
         to::Input {
             topics: raw.topics.clone(),
             format,
+            pair,
             start: start.unwrap_or(to::Start::Earliest),
             on_gap: match raw.on_gap {
                 raw::OnGap::Fail => to::OnGap::Fail,
@@ -132,6 +153,8 @@ impl Check<'_> {
                 raw::Partition::Input => to::OutputPartition::Input,
             },
             source_headers: raw.source_headers,
+            redact: raw.redact.iter().map(|kind| mask(*kind)).collect(),
+            route_by: raw.route_by.clone(),
             uncertain: raw
                 .below
                 .map(|below| to::Uncertain { below: below.0 as f32, label: raw.uncertain_label.clone() }),

@@ -24,7 +24,7 @@ impl Activation {
 
 /// A classification of one text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
+pub struct Classes {
     /// Index of the best label.
     pub best: usize,
     /// Scores of all labels, in order of index.
@@ -32,7 +32,7 @@ pub struct Prediction {
 }
 
 /// `None` where a logit is NaN or infinite, or there is none. Of equal logits the first is the best.
-pub fn classify(logits: &[f32], activation: Activation) -> Option<Prediction> {
+pub fn classify(logits: &[f32], activation: Activation) -> Option<Classes> {
     if logits.iter().any(|x| !x.is_finite()) {
         return None;
     }
@@ -44,7 +44,7 @@ pub fn classify(logits: &[f32], activation: Activation) -> Option<Prediction> {
         Activation::Sigmoid => logits.iter().map(|&x| sigmoid(x)).collect(),
         Activation::None => logits.to_vec(),
     };
-    Some(Prediction { best, scores })
+    Some(Classes { best, scores })
 }
 
 /// Shifted by the maximum, so that no exponential overflows and one of them is 1.
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn extremes_are_finite() {
         let p = classify(&[f32::MAX, -f32::MAX], Activation::Softmax).unwrap();
-        assert_eq!(p, Prediction { best: 0, scores: vec![1.0, 0.0] });
+        assert_eq!(p, Classes { best: 0, scores: vec![1.0, 0.0] });
         assert_eq!(classify(&[-f32::MAX, f32::MAX], Activation::Sigmoid).unwrap().scores, [0.0, 1.0]);
         assert_eq!(classify(&[-3.5], Activation::None).unwrap().scores, [-3.5]);
     }

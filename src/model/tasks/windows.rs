@@ -1,6 +1,6 @@
 //! The windows of one long text to one prediction. Pure.
 
-use super::classification::{Activation, Prediction, classify};
+use super::classification::{Activation, Classes, classify};
 use crate::config::settings::Combine;
 
 /// One prediction of several windows' logits, each with its weight (tokens of text). `None` where a
@@ -12,7 +12,7 @@ pub fn classify_windows(
     windows: &[(&[f32], usize)],
     activation: Activation,
     combine: Combine,
-) -> Option<Prediction> {
+) -> Option<Classes> {
     let mut predictions = Vec::with_capacity(windows.len());
     for (logits, weight) in windows {
         predictions.push((classify(logits, activation)?, *weight));
@@ -22,7 +22,7 @@ pub fn classify_windows(
     }
     let scores = match (combine, activation) {
         (Combine::Max, Activation::Softmax) => {
-            let surest = |p: &Prediction| p.scores.get(p.best).copied().unwrap_or(0.0);
+            let surest = |p: &Classes| p.scores.get(p.best).copied().unwrap_or(0.0);
             let all = predictions.into_iter().map(|(prediction, _)| prediction);
             // Of equals the first.
             return all.reduce(|best, next| if surest(&next) > surest(&best) { next } else { best });
@@ -39,10 +39,10 @@ pub fn classify_windows(
     };
     let ranked = scores.iter().enumerate().map(|(label, score)| (label, *score, logits(label)));
     let best = ranked.reduce(|best, next| if (next.1, next.2) > (best.1, best.2) { next } else { best })?.0;
-    Some(Prediction { best, scores })
+    Some(Classes { best, scores })
 }
 
-fn mean(windows: &[(Prediction, usize)]) -> Vec<f32> {
+fn mean(windows: &[(Classes, usize)]) -> Vec<f32> {
     let total: f64 = windows.iter().map(|(_, weight)| (*weight).max(1) as f64).sum();
     let labels = windows.first().map_or(0, |(p, _)| p.scores.len());
     let of = |label: usize| {
@@ -54,7 +54,7 @@ fn mean(windows: &[(Prediction, usize)]) -> Vec<f32> {
     (0..labels).map(of).collect()
 }
 
-fn highest(windows: &[(Prediction, usize)]) -> Vec<f32> {
+fn highest(windows: &[(Classes, usize)]) -> Vec<f32> {
     let each = windows.iter().map(|(p, _)| p.scores.clone());
     each.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| a.max(*b)).collect()).unwrap_or_default()
 }
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn all(logits: &[Vec<f32>], activation: Activation, combine: Combine) -> Prediction {
+    fn all(logits: &[Vec<f32>], activation: Activation, combine: Combine) -> Classes {
         let windows: Vec<(&[f32], usize)> =
             logits.iter().enumerate().map(|(i, l)| (l.as_slice(), i * 7 + 1)).collect();
         classify_windows(&windows, activation, combine).unwrap()

@@ -252,7 +252,7 @@ fn text_worker(
             }
             Ok(Err(head)) => {
                 metrics.moved(1, Some(Station::Tokenize), None);
-                let item = next.enricher.outcome(Joined { head, answers: Vec::new() });
+                let item = next.enricher.outcome(Joined { head: *head, answers: Vec::new() });
                 out.send(Tracked { ticket, trace, stamps, item }).is_ok()
             }
             Err(item) => {

@@ -53,8 +53,7 @@ pub struct Portion {
 
 /// A document for each of the models that have something to read of it; `model_of` says for each stream
 /// which model that is. `Err`: none has.
-#[allow(clippy::result_large_err, reason = "a document is no error; it is moved once")]
-pub fn portions(reading: Reading, model_of: &[usize]) -> Result<Vec<(usize, Portion)>, Head> {
+pub fn portions(reading: Reading, model_of: &[usize]) -> Result<Vec<(usize, Portion)>, Box<Head>> {
     let Reading { document, streams } = reading;
     let (mut heads, mut portions, mut parts) = (Vec::with_capacity(1), Vec::with_capacity(1), 0);
     for (stream, model) in streams.into_iter().zip(model_of) {
@@ -74,7 +73,7 @@ pub fn portions(reading: Reading, model_of: &[usize]) -> Result<Vec<(usize, Port
         heads.push(stream);
     }
     let head = Head { document, streams: heads };
-    let Some((_, first)) = portions.first_mut() else { return Err(head) };
+    let Some((_, first)) = portions.first_mut() else { return Err(Box::new(head)) };
     first.head = Some(head);
     for (_, portion) in &mut portions {
         portion.parts = parts;

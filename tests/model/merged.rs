@@ -64,7 +64,8 @@ fn each_head_answers_as_it_does_alone() {
     }
 }
 
-/// Padded graphs of other makers, too: the same package twice is one.
+/// Padded graphs of other makers, too: the same package twice is one. ONNX Runtime fuses a value that has two
+/// readers otherwise than one that has one, so the last digits may differ.
 #[test]
 fn stock_graphs_are_merged_by_the_same_rule() {
     let settings = [on_cpu(here("tests/packages/tiny-bert")), on_cpu(here("tests/packages/tiny-bert"))];
@@ -75,7 +76,9 @@ fn stock_graphs_are_merged_by_the_same_rule() {
     for (both, one) in
         answers(&mut merged, &texts).iter().zip(answers(&mut opened[0].warm(reads).unwrap(), &texts))
     {
-        assert_eq!(both, &[one.clone(), one].concat());
+        let expected = [one.clone(), one].concat();
+        assert_eq!(both.len(), expected.len());
+        assert!(both.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{both:?} {expected:?}");
     }
 }
 

@@ -12,7 +12,7 @@ use squeezeflow::golden::{self, Seen, Sent};
 use squeezeflow::results;
 use tempfile::TempDir;
 
-const SHIPPED: [&str; 3] = ["sentiment", "tickets", "logs"];
+const SHIPPED: [&str; 4] = ["sentiment", "tickets", "logs", "chat"];
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -147,7 +147,8 @@ FAIL     all of it (p.tests.yaml:10)
 /// byte of the files.
 #[test]
 fn an_update_restores_the_shipped_cases() {
-    for name in SHIPPED {
+    // Those with one model: it is named anew, for the copy.
+    for name in SHIPPED.into_iter().filter(|name| *name != "chat") {
         let shipped = repository().join("pipelines").join(format!("{name}.yaml"));
         let right = std::fs::read_to_string(config::beside(&shipped)).unwrap();
         let mut wrong = String::new();
@@ -343,7 +344,7 @@ fn check_looks_at_the_cases_too() {
 fn seen(name: &str, most: usize) -> Vec<(String, Seen)> {
     let pipeline = repository().join("pipelines").join(format!("{name}.yaml"));
     let mut settings = config::load(&pipeline, &Overrides::default()).unwrap().settings;
-    settings.results.first.model.sessions = NonZeroUsize::MIN;
+    settings.results.iter_mut().for_each(|result| result.model.sessions = NonZeroUsize::MIN);
     settings.batch.max_size = NonZeroUsize::new(most).unwrap();
     // Long enough for all of them to be there.
     settings.batch.max_age = Duration::from_secs(1);

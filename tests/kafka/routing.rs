@@ -57,6 +57,49 @@ fn each_label_goes_to_its_own_topic_and_each_topic_is_in_order() {
     assert_eq!(by_topic.len(), 3, "the texts are varied enough to see each topic: {by_topic:?}");
 }
 
+/// Sentiment, intent and entities of each record, by packages of one encoder, exactly once and in order.
+#[test]
+fn three_results_of_each_record() {
+    crate::require_kafka!();
+    let scene = Scene::new(Cluster::shared(), "three", 4, 4);
+    let model = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
+        json!({ "path": path, "sessions": 1 })
+    };
+    let nearest =
+        json!({ "praise": ["I liked it a lot"], "complaint": ["This is broken, I want my money back"] });
+    let results = json!({
+        "entities": { "model": model("entities"), "task": "token-classification", "required": false },
+        "intent": {
+            "model": model("encoder"),
+            "task": { "feature-extraction": { "pooling": "max", "nearest": nearest } }
+        },
+        "sentiment": { "model": model("sentiment") },
+    });
+    let pipeline =
+        scene.pipeline.clone().set_top("model", serde_json::Value::Null).set_top("results", results);
+    let observer = scene.observer();
+    let worker = pipeline.start_ready();
+    scene.client.produce(&scene.input(), Stream::new(41).take(300));
+    observer.wait(300, PATIENCE);
+    let sequences = worker.metric("squeezeflow_cache_requests_total", "result=\"miss\"").unwrap();
+    worker.terminate();
+
+    let input = read_all(&scene.client, &[&scene.input()]);
+    let output = read_all(&scene.client, &[&scene.output(), &scene.dead()]);
+    let verdict = check(&input, &output);
+    let verdict = verdict.exactly_once();
+    assert_eq!((verdict.enriched, verdict.dead), (300, 0));
+    assert!(sequences <= 300.0, "one encoder, one run of it a text: {sequences}");
+    for seen in &output {
+        let nlp = &seen.json()["nlp"];
+        assert!(nlp["entities"]["entities"].is_array(), "{nlp}");
+        assert!(["praise", "complaint"].contains(&nlp["intent"]["label"].as_str().unwrap()), "{nlp}");
+        assert_eq!(nlp["sentiment"]["model"]["name"], "sentiment", "each says what it is itself: {nlp}");
+        assert_eq!(nlp["intent"]["model"]["name"], "encoder");
+    }
+}
+
 #[test]
 fn a_surge_of_dead_letters_stops_the_worker_and_nothing_is_skipped() {
     crate::require_kafka!();

@@ -140,6 +140,12 @@ impl Built {
                 TaskError::option("", "reads one text, and `input.pair` names a second", "leave it out");
             return Err(ResultsError::Task { at, source });
         }
+        if task.redacts() && !result.required {
+            // Where it fails, the text would be written as it came.
+            let what = "hides parts of the text, and with `required: false` a record goes out without it";
+            let source = TaskError::option("", what, "leave `required` out, or hide nothing");
+            return Err(ResultsError::Task { at, source });
+        }
         if !settings.input.mask.is_empty() && task.needs_spans() {
             let what = "says where in the text things stand, and `input.mask` makes another text of it";
             let source = TaskError::option("", what, "leave `input.mask` out");
@@ -357,4 +363,33 @@ impl Results {
 pub fn part_of<'a>(answer: &'a [f32], before: &[Reads], reads: Reads, tokens: usize) -> Option<&'a [f32]> {
     let start: usize = before.iter().map(|reads| reads.len(tokens)).sum();
     answer.get(start..start + reads.len(tokens))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Overrides, load as read};
+
+    /// Refused before any session is brought up.
+    fn refused(results: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.yaml");
+        let package = std::env::current_dir().unwrap().join("tests/packages/tasks/bert-entities");
+        let results = results.replace("PACKAGE", package.to_str().unwrap());
+        std::fs::write(&file, format!("input: {{topics: [t]}}\n{results}\n")).unwrap();
+        let settings = read(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
+        match load(&settings) {
+            Err(error @ ResultsError::Task { .. }) => error.to_string(),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was loaded"),
+        }
+    }
+
+    #[test]
+    fn what_hides_parts_of_the_text_is_never_left_out() {
+        let entities = "model: {path: PACKAGE}, task: {token-classification: {redact: all}}";
+        let told = refused(&format!("results: {{names: {{{entities}, required: false}}}}"));
+        assert!(told.contains("results.names.task") && told.contains("required"), "{told}");
+    }
 }

@@ -232,8 +232,7 @@ pub fn check_against_model(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec
     let uncertain = settings.output.uncertain.as_ref();
     if let Some(uncertain) = uncertain {
         if !facts.iter().any(|facts| facts.classifies) {
-            let what =
-                "is for scores from 0 to 1, and this package's are numbers of their own (a regression)";
+            let what = "is for labels with scores from 0 to 1, and no result here gives any (a regression, entities, answers)";
             found.push(Problem::error("output.below", what).hint("leave it out"));
         }
         if facts.iter().any(|facts| facts.labels.contains(&uncertain.label)) {

@@ -454,3 +454,32 @@ fn of_several_results_each_has_its_name_and_its_own_rule() {
     let Outcome::DeadLetter { letter, .. } = outcome(true, true) else { panic!("it is required") };
     assert_eq!(letter.reason, Reason::NonFiniteOutput);
 }
+
+#[test]
+fn the_topic_goes_by_the_result_that_is_named() {
+    let routed = Output {
+        route: [("positive", "good"), ("negative", "bad")]
+            .map(|(label, topic)| (label.to_owned(), topic.to_owned()))
+            .into(),
+        ..output(OutputMode::Splice)
+    };
+    let topic = |route_by: Option<&str>| {
+        let output = Output { route_by: route_by.map(str::to_owned), ..routed.clone() };
+        let of = |name: &str, stream| ResultTask {
+            name: Some(name.to_owned()),
+            stream,
+            ..sentiment(&output, Combine::First, receipt(true))
+        };
+        let enricher = Enricher::new(vec![of("a", 0), of("b", 1)], &output);
+        let mut all = head(document(&output, json("/t"), 99, r#"{"t":"x"}"#), AMOUNT, &[8]);
+        all.streams
+            .push(Ok(StreamHead { amount: AMOUNT, notes: vec![Note { length: 10, ..Note::default() }] }));
+        let answers = vec![logits([9.0, 0.0, 0.0]), logits([0.0, 0.0, 9.0])];
+        match enricher.outcome(Joined { head: all, answers }) {
+            Outcome::Enriched { emit, .. } => emit.topic.map(|topic| topic.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(topic(None).as_deref(), Some("bad"), "the first that has labels");
+    assert_eq!(topic(Some("b")).as_deref(), Some("good"));
+}

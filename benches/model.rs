@@ -5,6 +5,7 @@
 //! | `packages` | writes target/bench/{squeezebert,bert}-base: stock exports and checkpoints of the same random weights |
 //! | `speed` | texts and tokens a second of these, and of what squeezeflow builds from the checkpoint |
 //! | `accuracy` | on SST-2 dev: the bundled model as it comes, portable, and packed in fp32 |
+//! | `heads` | the three packages of pipelines/chat.yaml as one graph, and each by itself |
 //!
 //! `PACKAGES="NAME=PATH …"` adds subjects; of one whose name begins with `packed` no padding is counted.
 //! `ROUNDS`, `TEXTS`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2/dev.tsv).
@@ -34,13 +35,14 @@ fn main() {
     }
     let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let parts =
-        if parts.is_empty() { vec!["packages".into(), "speed".into(), "accuracy".into()] } else { parts };
+        if parts.is_empty() { ["packages", "speed", "accuracy", "heads"].map(String::from).into() } else { parts };
     for part in parts {
         match part.as_str() {
             "packages" => drop(packages()),
             "speed" => speed(),
             "accuracy" => accuracy(),
-            other => panic!("no such part: {other} (packages, speed, accuracy)"),
+            "heads" => heads(),
+            other => panic!("no such part: {other} (packages, speed, accuracy, heads)"),
         }
     }
 }
@@ -175,6 +177,58 @@ fn speed() {
         "{rounds} alternating rounds, each model in a process of its own; median (lowest to highest), ratios round by round. SqueezeBERT-base and BERT-base with random weights."
     );
     report::publish("model", &how, &table);
+}
+
+/// The packages of pipelines/chat.yaml: one after the other, as three pipelines would, against all in one graph.
+fn heads() {
+    let [sentiment, encoder, entities] = ["sentiment", "encoder", "entities"];
+    let package = |name: &str| here("models").join(name);
+    let mut specs = [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
+    let with = [encoder, entities].map(package).into();
+    specs.push(Spec { with, ..Spec::ours("the three as one graph", &package(sentiment), true) });
+    let mut subjects: Vec<Subject> = specs.into_iter().map(Subject::start).collect();
+    let batches = batches(&lengths("sst2-dev.txt"), 32);
+    let texts = batches.iter().map(Vec::len).sum::<usize>() as f64;
+    // Of each subject, and of the first three in turn: seconds, CPU seconds, memory.
+    let mut took = vec![[Rounds::default(), Rounds::default(), Rounds::default()]; subjects.len() + 1];
+    let rounds = report::rounds();
+    for round in 0..=rounds {
+        let mut sum = [0.0; 3];
+        for turn in 0..subjects.len() {
+            let which = (turn + round) % subjects.len();
+            let one = subjects[which].run(&batches);
+            eprintln!("{round:>2} {:<24} {:.3} s", subjects[which].spec.name, one.seconds);
+            let figures = [one.seconds, one.cpu, one.memory as f64];
+            if round > 0 {
+                for (at, figure) in figures.into_iter().enumerate() {
+                    took[which][at].push(figure);
+                    sum[at] += if which < 3 { figure } else { 0.0 };
+                }
+            }
+        }
+        if round > 0 {
+            for (rounds, sum) in took[4].iter_mut().zip(sum) {
+                rounds.push(sum);
+            }
+        }
+    }
+    let names = subjects.iter().map(|subject| subject.spec.name.as_str()).chain(["the three in turn"]);
+    let of = |rounds: &Rounds, scale: f64| Rounds(rounds.0.iter().map(|figure| figure * scale).collect());
+    let mut table = head(&["", "texts/s", "CPU ms a text", "to the three in turn", "memory, MiB"]);
+    for (name, [seconds, cpu, memory]) in names.zip(&took) {
+        let rate = Rounds(seconds.0.iter().map(|seconds| texts / seconds).collect());
+        table += &row(&[
+            name.to_owned(),
+            rate.show(0),
+            of(cpu, 1e3 / texts).show(3),
+            format!("{}×", cpu.over(&took[4][1]).show(3)),
+            of(memory, 1.0 / f64::from(1 << 20)).show(0),
+        ]);
+    }
+    let how = format!(
+        "The first texts of SST-2's dev set in length, 32 as they come; {rounds} alternating rounds, each model in a process of its own, a session a core; median (lowest to highest), the ratio by CPU time."
+    );
+    report::publish("heads", &how, &table);
 }
 
 /// Of packages as the worker reads them: its tokenizer, batches of 32 as they come.

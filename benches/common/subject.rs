@@ -29,6 +29,8 @@ pub struct Spec {
     pub name: String,
     /// A package.
     pub path: PathBuf,
+    /// Others that run with it as one graph.
+    pub with: Vec<PathBuf>,
     pub sessions: usize,
     pub threads: usize,
     /// ONNX Runtime alone with its own defaults, as people run an export: nothing of ours around it.
@@ -44,6 +46,7 @@ impl Spec {
         Self {
             name: name.to_owned(),
             path: path.to_owned(),
+            with: Vec::new(),
             sessions: 1,
             threads,
             plain: true,
@@ -54,7 +57,8 @@ impl Spec {
     /// A package as the worker runs it: a session of one thread for each core.
     pub fn ours(name: &str, path: &Path, packed: bool) -> Self {
         let sessions = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { name: name.to_owned(), path: path.to_owned(), sessions, threads: 1, plain: false, packed }
+        let path = path.to_owned();
+        Self { name: name.to_owned(), path, with: Vec::new(), sessions, threads: 1, plain: false, packed }
     }
 }
 
@@ -147,8 +151,16 @@ fn sessions(spec: &Spec) -> Vec<Box<dyn Infer>> {
         std::mem::forget(environment);
         return sessions;
     }
-    let settings = settings(&spec.path, spec.sessions, spec.threads);
-    model::load(&settings).unwrap_or_else(|error| panic!("{}: {error}", spec.name)).sessions
+    let paths = std::iter::once(&spec.path).chain(&spec.with);
+    let settings: Vec<Model> = paths.map(|path| settings(path, spec.sessions, spec.threads)).collect();
+    let fails = |error| panic!("{}: {error}", spec.name);
+    let [alone] = settings.as_slice() else {
+        let opened: Vec<_> = settings.iter().map(|one| model::open(one).unwrap_or_else(fails)).collect();
+        let heads: Vec<_> = opened.iter().map(|one| (one, one.package.reads().unwrap())).collect();
+        let together = model::warm_together(&heads).unwrap_or_else(fails);
+        return together.expect("they have an encoder in common").sessions;
+    };
+    model::load(alone).unwrap_or_else(fails).sessions
 }
 
 /// A package on the CPU.

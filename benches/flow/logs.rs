@@ -17,14 +17,14 @@ use crate::{base, batches, data};
 
 const MASKS: [(&str, &str); 2] = [("no mask", "[]"), ("masked", "[numbers, hex, uuids, ips, paths]")];
 
-/// pipelines/logs.yaml with this model and mask.
+/// benches/flow/logs.yaml with this model and mask.
 fn settings(package: &Path, mask: &str) -> Settings {
     let set = vec![
         format!("model.path={}", package.display()),
         format!("input.mask={mask}"),
         "log.level=warn".into(),
     ];
-    load(&here("pipelines/logs.yaml"), &Overrides { set, ..Overrides::default() }).unwrap().settings
+    load(&here("benches/flow/logs.yaml"), &Overrides { set, ..Overrides::default() }).unwrap().settings
 }
 
 /// Lines of all sources in turn, as several of them would write into one topic.
@@ -117,7 +117,7 @@ pub fn bench() {
         ]);
     }
     let how = format!(
-        "{} lines of ten sources in turn, pipelines/logs.yaml with SqueezeBERT-base (random weights); {rounds} alternating rounds, median (lowest to highest).",
+        "{} lines of ten sources in turn, read as pipelines/logs.yaml reads them, by SqueezeBERT-base (random weights); {rounds} alternating rounds, median (lowest to highest).",
         lines.len()
     );
     report::publish("logs", &how, &table);

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::config::settings::Kafka;
 use crate::fate::Fate;
 use crate::shutdown::Shutdown;
+use crate::telemetry::Pulse;
 
 /// How long the brokers may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +40,8 @@ pub(crate) struct Entry<'a> {
     kafka: &'a Kafka,
     tokens: Option<Arc<Tokens>>,
     consumer: BaseConsumer<Ears>,
+    /// Of the worker that asks.
+    pulse: Option<Pulse>,
     /// Of the cluster, once one has answered.
     brokers: RefCell<Vec<i32>>,
 }
@@ -47,7 +50,13 @@ impl<'a> Entry<'a> {
     /// Does not connect yet.
     pub(crate) fn open(kafka: &'a Kafka, tokens: Option<Arc<Tokens>>) -> KafkaResult<Self> {
         let consumer = ears::consumer(&client::asking_config(kafka), tokens.clone())?;
-        Ok(Self { kafka, tokens, consumer, brokers: RefCell::default() })
+        Ok(Self { kafka, tokens, consumer, pulse: None, brokers: RefCell::default() })
+    }
+
+    fn moves(&self) {
+        if let Some(pulse) = &self.pulse {
+            pulse.moves();
+        }
     }
 
     /// The client itself, for more questions.
@@ -65,6 +74,7 @@ impl<'a> Entry<'a> {
     ) -> Result<Option<Metadata>, NotIn> {
         let (started, mut troubled, mut looked) = (Instant::now(), None, false);
         while !stop.is_requested() {
+            self.moves();
             ears::listen(&self.consumer);
             let error = match self.consumer.fetch_metadata(topic, SLICE.min(patience)) {
                 Ok(metadata) => {
@@ -105,6 +115,7 @@ impl<'a> Entry<'a> {
             if stop.is_requested() {
                 return Ok(());
             }
+            self.moves();
             let Some(port) = port::speaks(server) else { continue };
             let server = server.to_owned();
             let refused = match (&kafka.tls, port.tls, &kafka.sasl, port.sasl) {
@@ -160,8 +171,10 @@ pub(super) fn enter(
     kafka: &Kafka,
     tokens: Option<Arc<Tokens>>,
     stop: &Shutdown,
+    pulse: &Pulse,
 ) -> Result<bool, RunError> {
     let entry = Entry::open(kafka, tokens).map_err(RunError::Client)?;
+    let entry = Entry { pulse: Some(pulse.clone()), ..entry };
     let needs = Needs::of(settings);
     let metadata = match entry.knock(needs.one(), PATIENCE, stop) {
         Ok(Some(metadata)) => metadata,
@@ -172,6 +185,7 @@ pub(super) fn enter(
             return Err(RunError::NoBroker { servers, seconds, reason });
         }
     };
+    entry.moves();
     entry
         .denied(&needs.topics(&seen(metadata)))
         .map_or(Ok(true), |denied| Err(RunError::Denied(Box::new(denied))))

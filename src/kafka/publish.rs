@@ -20,6 +20,7 @@ use crate::enrich::{dead_letter_headers, dead_letter_trace, source_headers};
 use crate::fate::Fate;
 use crate::record::{DeadLetter, Emit, Header, Outcome, Reason, Record, Stage, Timestamp};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Pulse;
 use crate::telemetry::{is_replaced, traceparent};
 
 /// How long the brokers may take to answer (or to create a topic) at start.
@@ -67,6 +68,7 @@ impl Publisher {
         output: &Output,
         dead: &str,
         shutdown: &Shutdown,
+        pulse: &Pulse,
     ) -> Result<Option<Self>, RunError> {
         let topic = output.topic.as_deref().ok_or(RunError::Missing("output.topic"))?;
         // Whether one message is too large is for the broker to say, not for the client; but a
@@ -88,10 +90,10 @@ impl Publisher {
         let (producer, deliveries) = create(&config, tokens.clone())?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
-            let Some(count) = partitions_of(&producer, servers, topic, shutdown)? else { return Ok(None) };
+            let Some(count) = partitions_of(&producer, servers, topic, shutdown, pulse)? else { return Ok(None) };
             partitions.insert(topic.to_owned(), count);
         }
-        if partitions_of(&producer, servers, dead, shutdown)?.is_none() {
+        if partitions_of(&producer, servers, dead, shutdown, pulse)?.is_none() {
             return Ok(None);
         }
         Ok(Some(Self {
@@ -400,9 +402,11 @@ fn partitions_of(
     servers: &str,
     topic: &str,
     shutdown: &Shutdown,
+    pulse: &Pulse,
 ) -> Result<Option<i32>, RunError> {
     let started = Instant::now();
     while !shutdown.is_requested() {
+        pulse.moves();
         // Serves the wish for a token, and whatever stands before it. Nothing is written yet, so what is
         // counted are events.
         for _ in 0..MOST_EVENTS {

@@ -20,6 +20,7 @@ use super::verdict::{Beyond, Verdict, beyond_use, is_rebalance, is_refused, verd
 use super::worker::{RETRY_AFTER, Worker};
 use crate::record::{NextOffset, PartitionId};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Pulse;
 
 /// For the group's answer to what it has.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
@@ -184,10 +185,12 @@ impl Worker {
         publisher: &Publisher,
         servers: &str,
         shutdown: &Shutdown,
+        pulse: &Pulse,
     ) -> Result<(), RunError> {
         let (started, mut told) = (Instant::now(), false);
         // Nothing is open yet: whoever is asked to stop just leaves.
         while !shutdown.is_requested() {
+            pulse.moves();
             publisher.poll();
             let Err(error) = publisher.producer().init_transactions(SLICE * 4) else {
                 return Ok(());

@@ -24,7 +24,7 @@ use crate::config::settings::Delivery;
 use crate::pipeline::Stages;
 use crate::results::Results;
 use crate::shutdown::Shutdown;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Pulse, Telemetry};
 
 const MIN_PREFETCH_KIB: usize = 1024;
 const MAX_PREFETCH_KIB: usize = 16 * 1024;
@@ -41,10 +41,12 @@ pub fn run(
     let id = (settings.delivery == Delivery::ExactlyOnce).then(|| client::transactional_id(&kafka));
     let ours = settings.clone();
     let tokens = Tokens::of(&kafka);
-    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown)? {
+    // From the first question on: what hangs there hangs the worker.
+    let pulse = telemetry.health.pulse("kafka");
+    if !entry::enter(&settings, &kafka, tokens.clone(), shutdown, &pulse)? {
         return Ok(Summary::default());
     }
-    let ended = work(settings, (id, tokens.clone()), results, telemetry, shutdown);
+    let ended = work(settings, (id, tokens.clone()), results, telemetry, shutdown, pulse);
     ended.map_err(|error| entry::name_refusal(error, &ours, &kafka, tokens))
 }
 
@@ -54,6 +56,7 @@ fn work(
     results: Results,
     telemetry: Telemetry,
     shutdown: &Shutdown,
+    pulse: Pulse,
 ) -> Result<Summary, RunError> {
     let kafka = settings.kafka.as_ref().ok_or(RunError::Missing("kafka"))?;
     let dead = settings.dead_letter.as_ref().ok_or(RunError::Missing("dead_letter.topic"))?;
@@ -61,13 +64,13 @@ fn work(
     let servers = &kafka.bootstrap_servers;
     let config = client::producer_config(kafka, id.as_deref());
     let Some(publisher) =
-        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown)?
+        Publisher::start((config, tokens.clone()), servers, &settings.output, &dead.topic, shutdown, &pulse)?
     else {
         return Ok(Summary::default());
     };
     let transactions = match id {
         Some(id) => {
-            Worker::init_transactions(&publisher, servers, shutdown)?;
+            Worker::init_transactions(&publisher, servers, shutdown, &pulse)?;
             if shutdown.is_requested() {
                 return Ok(Summary::default());
             }
@@ -90,7 +93,6 @@ fn work(
         .map_err(RunError::Client)?;
     let stages = Stages::start(&settings, results, &telemetry)?;
     let Telemetry { metrics, health, spans, recent } = telemetry;
-    let pulse = health.pulse("kafka");
     let topics: Vec<&str> = settings.input.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(RunError::Client)?;
     let mut worker = Worker {

@@ -53,11 +53,23 @@ fn a_session_that_does_not_come_back_is_named() {
     worker.kill();
 }
 
-/// It writes its log to somebody who has stopped reading.
+/// Found stuck when it is at work.
 #[test]
 fn a_kafka_thread_that_does_not_move_is_named() {
     crate::require_kafka!();
-    let scene = Scene::new(Cluster::shared(), "blocked", 1, 1);
+    blocked("blocked", true);
+}
+
+/// Found stuck before that, when it asks the cluster whether it may.
+#[test]
+fn a_start_that_does_not_move_is_named() {
+    crate::require_kafka!();
+    blocked("blocked-at-start", false);
+}
+
+/// It writes its log to somebody who has stopped reading, from the start on or once it is at work.
+fn blocked(name: &str, at_work: bool) {
+    let scene = Scene::new(Cluster::shared(), name, 1, 1);
     let pipeline = scene.pipeline.clone().set("admin.stuck_after", "1s").set("log.level", "trace");
     let pipeline = pipeline.set("kafka.librdkafka", serde_json::json!({ "debug": "all" }));
     let (mut command, _dir) = pipeline.command(&["run"]);
@@ -82,22 +94,25 @@ fn a_kafka_thread_that_does_not_move_is_named() {
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     };
-    // Read along until it is at work (the check at its start writes a log, too); then not until it has been
-    // found stuck.
-    let reads = Arc::new(AtomicBool::new(true));
+    let reads = Arc::new(AtomicBool::new(at_work));
     let reading = std::thread::spawn({
         let reads = reads.clone();
         move || {
-            while log.read_line(&mut line).unwrap() > 0 {
-                line.clear();
+            loop {
                 while !reads.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(1));
+                }
+                line.clear();
+                if log.read_line(&mut line).unwrap() == 0 {
+                    break;
                 }
             }
         }
     });
-    until("it to be ready", PATIENCE, || get("/ready").is_some_and(|(status, _)| status == 200));
-    reads.store(false, Ordering::Relaxed);
+    if at_work {
+        until("it to be ready", PATIENCE, || get("/ready").is_some_and(|(status, _)| status == 200));
+        reads.store(false, Ordering::Relaxed);
+    }
     assert!(stuck(get).contains(&"kafka".to_owned()));
     reads.store(true, Ordering::Relaxed);
     until("it to move again", PATIENCE, || get("/live").is_some_and(|(status, _)| status == 200));

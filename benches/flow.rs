@@ -5,6 +5,7 @@
 //! | `kafka` | Kafka to Kafka, beside the worker that people write in Python, and the model alone |
 //! | `logs` | one pass over log lines, with an empty cache, masked and not |
 //! | `hits` | how many of these lines are the same text, without a model; prints only |
+//! | `backlog` | the worker's memory while it reads a million records that wait |
 //! | `start` | from nothing to a warm model, and the memory of an idle worker |
 //!
 //! `ROUNDS`, `RECORDS`, `LINES`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2 and
@@ -23,6 +24,8 @@ mod stock;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "flow/backlog.rs"]
+mod backlog;
 #[path = "flow/kafka.rs"]
 mod kafka;
 #[path = "flow/logs.rs"]
@@ -47,14 +50,15 @@ fn main() {
         return;
     }
     let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts = if parts.is_empty() { vec!["kafka".into(), "logs".into(), "start".into()] } else { parts };
+    let parts = if parts.is_empty() { ["kafka", "logs", "start", "backlog"].map(String::from).into() } else { parts };
     for part in parts {
         match part.as_str() {
             "kafka" => kafka::bench(),
             "logs" => logs::bench(),
             "hits" => logs::hits(),
             "start" => start::bench(),
-            other => panic!("no such part: {other} (kafka, logs, hits, start)"),
+            "backlog" => backlog::bench(),
+            other => panic!("no such part: {other} (kafka, logs, hits, start, backlog)"),
         }
     }
 }

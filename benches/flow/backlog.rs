@@ -35,6 +35,7 @@ pub fn bench() {
     let pipeline = pipeline.set("model.sessions", "auto");
     let pipeline = pipeline.set("kafka.commit_interval", serde_json::Value::Null);
     let pipeline = pipeline.set("cache.max_bytes", 0);
+    let group = pipeline.group();
     let worker = pipeline.start_ready();
     let began = Instant::now();
     let mut tenths: Vec<Rounds> = vec![Rounds::default(); 10];
@@ -42,7 +43,7 @@ pub fn bench() {
     while done < records {
         std::thread::sleep(Duration::from_millis(500));
         let resident = worker.memory() as f64 / f64::from(1 << 20);
-        let committed = scene.client.committed(&scene.group(), &scene.input());
+        let committed = scene.client.committed(&group, &scene.input());
         let now = committed.values().sum::<i64>() as usize;
         if now > done {
             moved = Instant::now();

@@ -154,7 +154,6 @@ impl Built {
         let stream = Stream {
             plan: task.plan(),
             with_spans: task.needs_spans(),
-            needs_all: task.needs_all(),
             required: result.required,
             tokenizer,
         };
@@ -232,13 +231,17 @@ impl<'a> Planned<'a> {
             };
             let opened: Vec<(&model::Opened<'_>, Reads)> = group.iter().filter_map(of).collect();
             let together = match opened.len() {
-                1 => None,
+                1 => Vec::new(),
                 _ => model::warm_together(&opened)?,
             };
-            if let Some(together) = together {
+            let is_alone =
+                |place: &usize| !together.iter().any(|together| together.places.contains(place));
+            let alone: Vec<usize> = (0..opened.len()).filter(is_alone).collect();
+            for model::Together { places: members, loaded: whole_model } in together {
                 let mut before: Vec<Reads> = Vec::new();
                 let mut whole: Option<Stream> = None;
-                for (model, (_, reads)) in group.iter().zip(&opened) {
+                let members = members.iter().filter_map(|at| Some((group.get(*at)?, opened.get(*at)?)));
+                for (model, (_, reads)) in members {
                     for (stream, (_, own)) in
                         self.streams.iter().enumerate().filter(|(_, (of, _))| of == model)
                     {
@@ -250,15 +253,16 @@ impl<'a> Planned<'a> {
                     before.push(*reads);
                 }
                 streams.extend(whole.map(|whole| (loaded.len(), whole)));
-                loaded.push(together);
-                continue;
+                loaded.push(whole_model);
             }
-            for (model, (opened, reads)) in group.iter().zip(opened) {
+            for (model, (opened, reads)) in
+                alone.iter().filter_map(|at| Some((group.get(*at)?, opened.get(*at)?)))
+            {
                 for (stream, (_, own)) in self.streams.iter().enumerate().filter(|(_, (of, _))| of == model) {
                     places.insert(stream, (streams.len(), Vec::new()));
                     streams.push((loaded.len(), own.clone()));
                 }
-                loaded.push(opened.warm(reads)?);
+                loaded.push(opened.warm(*reads)?);
             }
         }
         let of = |(result, task, stream): (&settings::ResultOf, Box<dyn Task>, usize)| {

@@ -375,15 +375,20 @@ mod tests {
     use super::*;
     use crate::config::{Overrides, load as read};
 
-    /// Refused before any session is brought up.
-    fn refused(results: &str) -> String {
+    /// Of this package of the tests.
+    fn loaded(package: &str, results: &str) -> Result<Results, ResultsError> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.yaml");
-        let package = std::env::current_dir().unwrap().join("tests/packages/tasks/bert-entities");
+        let package = std::path::absolute(package).unwrap();
         let results = results.replace("PACKAGE", package.to_str().unwrap());
         std::fs::write(&file, format!("input: {{topics: [t]}}\n{results}\n")).unwrap();
         let settings = read(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
-        match load(&settings) {
+        load(&settings)
+    }
+
+    /// Refused before any session is brought up.
+    fn refused(results: &str) -> String {
+        match loaded("tests/packages/tasks/bert-entities", results) {
             Err(error @ ResultsError::Task { .. }) => error.to_string(),
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("it was loaded"),
@@ -395,5 +400,75 @@ mod tests {
         let entities = "model: {path: PACKAGE}, task: {token-classification: {redact: all}}";
         let told = refused(&format!("results: {{names: {{{entities}, required: false}}}}"));
         assert!(told.contains("results.names.task") && told.contains("required"), "{told}");
+    }
+
+    #[test]
+    fn what_reads_the_same_is_read_once() {
+        let results = "a: {model: {path: PACKAGE}}, b: {model: {path: PACKAGE}, task: {token-classification: {redact: all}}}";
+        let loaded = loaded("tests/packages/tasks/bert-entities", &format!("results: {{{results}}}"));
+        let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((loaded.models.len(), loaded.streams.len(), loaded.tasks.len()), (1, 1, 2));
+        assert!(loaded.tasks[1].task.redacts() && loaded.tasks[1].task.needs_all());
+    }
+
+    /// A package without `architectures`, by what its graph gives and by what the pipeline says.
+    #[test]
+    fn the_task_says_what_a_silent_package_is_for() {
+        let silent = |package: &str, dumb: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            for entry in std::fs::read_dir(package).unwrap().map(Result::unwrap) {
+                let to = dir.path().join(entry.file_name());
+                match entry.file_name().to_str().unwrap() {
+                    "manifest.json" => {}
+                    "config.json" => {
+                        let config = std::fs::read(entry.path()).unwrap();
+                        let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+                        config.as_object_mut().unwrap().remove("architectures").unwrap();
+                        if dumb {
+                            config.as_object_mut().unwrap().remove("id2label").unwrap();
+                        }
+                        std::fs::write(to, config.to_string()).unwrap();
+                    }
+                    _ => {
+                        let path = std::path::absolute(entry.path()).unwrap();
+                        std::os::unix::fs::symlink(path, to).unwrap();
+                    }
+                }
+            }
+            dir
+        };
+        // What is read of its answers, in a word.
+        let reads = |package: &str, dumb: bool, task: &str| {
+            let dir = silent(package, dumb);
+            match loaded(dir.path().to_str().unwrap(), &format!("model: {{path: PACKAGE}}\n{task}")) {
+                Ok(loaded) => match loaded.tasks[0].task.reads() {
+                    Reads::Logits { .. } => "text".to_owned(),
+                    Reads::TokenLogits { .. } => "tokens".to_owned(),
+                    other => panic!("{other:?}"),
+                },
+                Err(error) => error.to_string(),
+            }
+        };
+        let (padded, packed) = ("tests/packages/tasks/bert-entities", "models/entities");
+        let (text, tokens) = ("task: text-classification", "task: token-classification");
+        let questions = "task: {question-answering: {questions: {a: b?}}}";
+        for (package, dumb, task, expected) in [
+            // Logits of three dimensions can be those of tokens alone.
+            (padded, false, "", "tokens"),
+            (padded, true, "", "tokens"),
+            (padded, false, tokens, "tokens"),
+            (padded, false, text, "the package's head is token classification"),
+            // Where nothing is padded, they have two dimensions like a classifier's. The labels say it, or the task.
+            (packed, false, "", "tokens"),
+            (packed, false, tokens, "tokens"),
+            (packed, true, tokens, "tokens"),
+            (packed, true, questions, "the package's head is sequence classification"),
+            ("models/sentiment", false, "", "text"),
+            ("tests/packages/tasks/bert-flag", false, "", "text"),
+            ("tests/packages/tasks/bert-flag", false, tokens, "the package's head is sequence classification"),
+        ] {
+            let got = reads(package, dumb, task);
+            assert!(got.contains(expected), "{package} {dumb} {task}: {got}");
+        }
     }
 }

@@ -16,7 +16,7 @@ pub struct Options {
     /// Give so many labels, the best first, as `top`. Absent: only the best, as `label`.
     #[schemars(range(min = 1))]
     pub top_k: Option<u32>,
-    /// Can a text have several labels, so that each one's score stands by itself? Then those from `threshold` on are given as `labels`. Absent: as the package says (`problem_type`), and `labels` only with a `threshold`.
+    /// Can a text have several labels, so that each one's score stands by itself? Then those from `threshold` on are given as `labels`. Absent: as the package says (`problem_type`), and `labels` only with a `threshold`. A single label's score always stands by itself.
     pub multi_label: Option<bool>,
     /// For texts that can have several labels: from which score on a label is one of them, for all labels or for each by name. Absent, and for labels that are not named: 0.5.
     pub threshold: Option<Threshold>,

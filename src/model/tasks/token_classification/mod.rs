@@ -34,7 +34,7 @@ pub struct Options {
     /// Entities with a lower score are none.
     #[schemars(title = "a number from 0 to 1", range(min = 0, max = 1))]
     min_score: f32,
-    /// Entities that are hidden in the text, by their groups: `all` that are not ignored, a list of some (`[PER]` stands there instead), or a map with a word for each.
+    /// Entities that are hidden in the text, by their groups: `all` that are not ignored, a list of some (`[PER]` stands there instead), or a map with a word for each. None of them may be ignored.
     redact: Option<Redact>,
 }
 

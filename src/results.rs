@@ -234,8 +234,7 @@ impl<'a> Planned<'a> {
                 1 => Vec::new(),
                 _ => model::warm_together(&opened)?,
             };
-            let is_alone =
-                |place: &usize| !together.iter().any(|together| together.places.contains(place));
+            let is_alone = |place: &usize| !together.iter().any(|together| together.places.contains(place));
             let alone: Vec<usize> = (0..opened.len()).filter(is_alone).collect();
             for model::Together { places: members, loaded: whole_model } in together {
                 let mut before: Vec<Reads> = Vec::new();
@@ -465,7 +464,12 @@ mod tests {
             (packed, true, questions, "the package's head is sequence classification"),
             ("models/sentiment", false, "", "text"),
             ("tests/packages/tasks/bert-flag", false, "", "text"),
-            ("tests/packages/tasks/bert-flag", false, tokens, "the package's head is sequence classification"),
+            (
+                "tests/packages/tasks/bert-flag",
+                false,
+                tokens,
+                "the package's head is sequence classification",
+            ),
         ] {
             let got = reads(package, dumb, task);
             let fits = if expected.contains(' ') { got.contains(expected) } else { got == expected };

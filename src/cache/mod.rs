@@ -173,7 +173,8 @@ mod tests {
         let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
         let metric = |name: &str| {
             let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+            let value =
+                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
             let value: f64 = value.unwrap_or_else(|| panic!("{text}"));
             value
         };

@@ -468,12 +468,13 @@ fn what_needs_the_whole_text_fails_by_itself_where_it_is_not_read_whole() {
         let task = Box::new(HidesFirst { fails: false, needs_all: true });
         let whole = ResultTask { task, ..hides(Some("whole"), false, required) };
         let enricher = Enricher::new(vec![whole, hides(Some("part"), false, true)], &output);
-        let document = document(&output, json("/t"), most, r#"{"t":"Ann is in"}"#);
+        let mut document = redactable(&output, json("/t"), r#"{"t":"Ann is in"}"#);
+        document.text.truncate(most);
         let head = head(document, Amount { tokens, ..AMOUNT }, &[8]);
         enricher.outcome(Joined { head, answers: vec![Ok(Logits { logits: vec![0.0] })] })
     };
     let all = TokenCount { used: 9, seen: 9 };
-    let reason = |outcome| {
+    let reason = |outcome: Outcome| {
         let Outcome::Enriched { emit, .. } = outcome else { panic!("{outcome:?}") };
         let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
         assert!(value["nlp"]["part"]["entities"].is_array(), "{value}");
@@ -483,7 +484,9 @@ fn what_needs_the_whole_text_fails_by_itself_where_it_is_not_read_whole() {
     let too_long = Some("text_too_long".to_owned());
     assert_eq!(reason(outcome(false, 99, AMOUNT.tokens)), too_long, "of its tokens");
     assert_eq!(reason(outcome(false, 3, all)), too_long, "of its bytes");
-    let Outcome::DeadLetter { letter, .. } = outcome(true, 99, AMOUNT.tokens) else { panic!("it is required") };
+    let Outcome::DeadLetter { letter, .. } = outcome(true, 99, AMOUNT.tokens) else {
+        panic!("it is required")
+    };
     assert_eq!((letter.reason, letter.stage), (Reason::TextTooLong, Stage::Tokenize));
 }
 

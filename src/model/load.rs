@@ -57,8 +57,9 @@ pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Vec<Together>, M
     let mut fed_alike: Vec<Vec<Member<'_>>> = Vec::new();
     for (place, (opened, reads)) in opened.iter().enumerate() {
         let member = Member { place, opened, reads: *reads };
-        let alike =
-            |group: &&mut Vec<Member<'_>>| group.first().is_some_and(|first| first.opened.is_fed_like(opened));
+        let alike = |group: &&mut Vec<Member<'_>>| {
+            group.first().is_some_and(|first| first.opened.is_fed_like(opened))
+        };
         match fed_alike.iter_mut().find(alike) {
             Some(group) => group.push(member),
             None => fed_alike.push(vec![member]),

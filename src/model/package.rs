@@ -438,8 +438,10 @@ mod tests {
             (Packed, &silent, &[("output_0", 2)], &[Classification, None, Tokens]),
             (Padded, &silent, &[("output_0", 0)], &[Classification]),
         ] {
-            let port = |(name, rank): &(&str, usize)| {
-                Port { name: (*name).to_owned(), element: 1, shape: vec![Option::None; *rank] }
+            let port = |(name, rank): &(&str, usize)| Port {
+                name: (*name).to_owned(),
+                element: 1,
+                shape: vec![Option::None; *rank],
             };
             let outputs: Vec<Port> = outputs.iter().map(port).collect();
             let (head, others) = heads(&outputs, layout, config);

@@ -157,6 +157,7 @@ mod tests {
         Reader::new(decoder, Masker::new(&[]), streams, on_empty)
     }
 
+    #[allow(clippy::result_large_err, reason = "as the reader's own")]
     fn read(reader: &Reader, text: &str) -> Result<Reading, Outcome> {
         reader.read(Record {
             topic: "t".into(),
@@ -203,7 +204,10 @@ mod tests {
         let reading = read(&reader(vec![optional.clone()], WithoutText::PassThrough), NOTHING).unwrap();
         assert_eq!(reasons(&reading), [Some(Reason::NoTokens)]);
         let reader = reader(vec![optional, required], WithoutText::PassThrough);
-        assert!(matches!(read(&reader, NOTHING), Err(Outcome::PassThrough { why: PassThrough::NoTokens, .. })));
+        assert!(matches!(
+            read(&reader, NOTHING),
+            Err(Outcome::PassThrough { why: PassThrough::NoTokens, .. })
+        ));
     }
 
     #[test]

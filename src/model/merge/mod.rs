@@ -221,7 +221,8 @@ impl Merger {
                 None if !self.names.insert(name.clone()) => return Ok(false),
                 None => {
                     self.known_inputs.insert(name.clone(), of_type);
-                    self.inputs.push(Field { number: graph::INPUT, value: wire::Value::Bytes(input.clone()) });
+                    self.inputs
+                        .push(Field { number: graph::INPUT, value: wire::Value::Bytes(input.clone()) });
                 }
             }
             names.insert(name.clone(), name);

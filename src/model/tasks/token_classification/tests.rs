@@ -156,7 +156,10 @@ fn a_group_that_is_ignored_cannot_be_hidden() {
         (json!({ "redact": ["O"] }), Some("O would not be hidden: it is in `ignore_labels`")),
         (json!({ "redact": { "LOC": "", "O": "" } }), Some("O would not be hidden")),
         (json!({ "redact": ["PER"], "ignore_labels": ["O", "PER"] }), Some("PER would not be hidden: it is")),
-        (json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "first" }), Some("PER would not")),
+        (
+            json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "first" }),
+            Some("PER would not"),
+        ),
         (
             json!({ "redact": ["LOC", "PER"], "ignore_labels": ["I-PER"], "aggregation": "none" }),
             Some("PER would not be hidden where it is I-PER: that is ignored"),

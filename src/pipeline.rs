@@ -95,15 +95,16 @@ impl Stages {
 
         let mut threads = Threads { fault: Fault::default(), handles: Vec::new() };
         let (mut runs, mut batchers) = (Vec::new(), Vec::new());
-        for (number, (model, canary)) in models.into_iter().zip(canaries).enumerate() {
-            let Loaded { package, sessions, receipt } = model;
+        let receipts = models.iter().map(|model| &model.receipt);
+        let caches = Cache::of_models(settings.cache.max_bytes, receipts, metrics);
+        for (number, ((model, canary), cache)) in models.into_iter().zip(canaries).zip(caches).enumerate() {
+            let Loaded { package, sessions, .. } = model;
             // As it is in most pipelines, one: then it has no number.
             let name = |part: &str| {
                 if number == 0 { part.to_owned() } else { format!("{part} of model {}", number + 1) }
             };
             let (portions_in, portions) = mpsc::channel(settings.batch.max_size.get());
             let (slots_in, slots) = mpsc::channel(sessions.len().max(1));
-            let cache = Cache::new(settings.cache.max_bytes, &receipt, metrics);
             let pulse = health.pulse(name("batcher"));
             for (session_number, model) in sessions.into_iter().enumerate() {
                 let pulse = health.pulse(name(&format!("session {}", session_number + 1)));

@@ -154,7 +154,6 @@ impl Built {
         let stream = Stream {
             plan: task.plan(),
             with_spans: task.needs_spans(),
-            needs_all: task.needs_all(),
             required: result.required,
             tokenizer,
         };
@@ -232,13 +231,16 @@ impl<'a> Planned<'a> {
             };
             let opened: Vec<(&model::Opened<'_>, Reads)> = group.iter().filter_map(of).collect();
             let together = match opened.len() {
-                1 => None,
+                1 => Vec::new(),
                 _ => model::warm_together(&opened)?,
             };
-            if let Some(together) = together {
+            let is_alone = |place: &usize| !together.iter().any(|together| together.places.contains(place));
+            let alone: Vec<usize> = (0..opened.len()).filter(is_alone).collect();
+            for model::Together { places: members, loaded: whole_model } in together {
                 let mut before: Vec<Reads> = Vec::new();
                 let mut whole: Option<Stream> = None;
-                for (model, (_, reads)) in group.iter().zip(&opened) {
+                let members = members.iter().filter_map(|at| Some((group.get(*at)?, opened.get(*at)?)));
+                for (model, (_, reads)) in members {
                     for (stream, (_, own)) in
                         self.streams.iter().enumerate().filter(|(_, (of, _))| of == model)
                     {
@@ -250,15 +252,16 @@ impl<'a> Planned<'a> {
                     before.push(*reads);
                 }
                 streams.extend(whole.map(|whole| (loaded.len(), whole)));
-                loaded.push(together);
-                continue;
+                loaded.push(whole_model);
             }
-            for (model, (opened, reads)) in group.iter().zip(opened) {
+            for (model, (opened, reads)) in
+                alone.iter().filter_map(|at| Some((group.get(*at)?, opened.get(*at)?)))
+            {
                 for (stream, (_, own)) in self.streams.iter().enumerate().filter(|(_, (of, _))| of == model) {
                     places.insert(stream, (streams.len(), Vec::new()));
                     streams.push((loaded.len(), own.clone()));
                 }
-                loaded.push(opened.warm(reads)?);
+                loaded.push(opened.warm(*reads)?);
             }
         }
         let of = |(result, task, stream): (&settings::ResultOf, Box<dyn Task>, usize)| {
@@ -371,15 +374,20 @@ mod tests {
     use super::*;
     use crate::config::{Overrides, load as read};
 
-    /// Refused before any session is brought up.
-    fn refused(results: &str) -> String {
+    /// Of this package of the tests.
+    fn loaded(package: &str, results: &str) -> Result<Results, ResultsError> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.yaml");
-        let package = std::env::current_dir().unwrap().join("tests/packages/tasks/bert-entities");
+        let package = std::path::absolute(package).unwrap();
         let results = results.replace("PACKAGE", package.to_str().unwrap());
         std::fs::write(&file, format!("input: {{topics: [t]}}\n{results}\n")).unwrap();
         let settings = read(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
-        match load(&settings) {
+        load(&settings)
+    }
+
+    /// Refused before any session is brought up.
+    fn refused(results: &str) -> String {
+        match loaded("tests/packages/tasks/bert-entities", results) {
             Err(error @ ResultsError::Task { .. }) => error.to_string(),
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("it was loaded"),
@@ -391,5 +399,14 @@ mod tests {
         let entities = "model: {path: PACKAGE}, task: {token-classification: {redact: all}}";
         let told = refused(&format!("results: {{names: {{{entities}, required: false}}}}"));
         assert!(told.contains("results.names.task") && told.contains("required"), "{told}");
+    }
+
+    #[test]
+    fn what_reads_the_same_is_read_once() {
+        let results = "a: {model: {path: PACKAGE}}, b: {model: {path: PACKAGE}, task: {token-classification: {redact: all}}}";
+        let loaded = loaded("tests/packages/tasks/bert-entities", &format!("results: {{{results}}}"));
+        let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((loaded.models.len(), loaded.streams.len(), loaded.tasks.len()), (1, 1, 2));
+        assert!(loaded.tasks[1].task.redacts() && loaded.tasks[1].task.needs_all());
     }
 }

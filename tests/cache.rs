@@ -11,11 +11,14 @@ use squeezeflow::results;
 use squeezeflow::stdio::{Streams, tag};
 use squeezeflow::telemetry::{Health, Metrics};
 
-/// Lines out, and the metrics at the end.
+/// Lines out, and the metrics at the end, of the pipeline for sentiment.
 fn tagged(set: &[&str], input: &str) -> (Vec<Value>, String) {
+    tagged_by(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/sentiment.yaml"), set, input)
+}
+
+fn tagged_by(pipeline: &Path, set: &[&str], input: &str) -> (Vec<Value>, String) {
     let set = set.iter().map(|s| (*s).to_owned()).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/sentiment.yaml");
-    let settings = load(&path, &Overrides { set, ..Overrides::default() }).unwrap().settings;
+    let settings = load(pipeline, &Overrides { set, ..Overrides::default() }).unwrap().settings;
     let loaded = results::load(&settings).expect("make onnxruntime");
     let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -78,4 +81,42 @@ fn what_has_no_room_makes_room() {
     assert_eq!(lines.len(), 400);
     assert!(metric(&metrics, "squeezeflow_cache_bytes") <= 2048.0);
     assert!(metric(&metrics, "squeezeflow_cache_evictions_total") > 30.0);
+}
+
+/// Three models that have nothing in common, one of them asked questions: each answers as it does alone, also out of
+/// the cache, of which there is one.
+#[test]
+fn models_side_by_side_share_one_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let tagged = |results: &[&str], set: &[&str], input: &str| {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages");
+        let results = results.join("").replace("PACKAGES", here.to_str().unwrap());
+        let pipeline = dir.path().join("pipeline.yaml");
+        std::fs::write(&pipeline, format!("input: {{topics: [t]}}\nresults:\n{results}")).unwrap();
+        tagged_by(&pipeline, set, input)
+    };
+    let all = [
+        "  a: {model: {path: PACKAGES/tiny-bert}}\n",
+        "  b: {model: {path: PACKAGES/tiny-distilbert}}\n",
+        "  c: {model: {path: PACKAGES/tasks/bert-answers}, task: {question-answering: {questions: {who: Who came?}}}}\n",
+    ];
+    let texts = ["a good film", "Maria came to Berlin", "not a bad one"];
+    let input: String = (0..60).map(|n| format!("{{\"text\":\"{}\"}}\n", texts[n % 3])).collect();
+    let (together, metrics) = tagged(&all, &[], &input);
+    for (name, result) in ["a", "b", "c"].into_iter().zip(all) {
+        let (alone, _) = tagged(&[result], &["cache.max_bytes=0"], &input);
+        assert_eq!(alone.len(), 60);
+        for (alone, together) in alone.iter().zip(&together) {
+            let (alone, together) = (&alone["nlp"][name], &together["nlp"][name]);
+            let score = |of: &Value| of["score"].as_f64().or(of["answers"]["who"]["score"].as_f64()).unwrap();
+            assert!((score(alone) - score(together)).abs() < 1e-5, "{alone} {together}");
+            assert_eq!((&alone["label"], &alone["model"]), (&together["label"], &together["model"]));
+            let answer = |of: &Value| of["answers"]["who"]["answer"].clone();
+            assert_eq!(answer(alone), answer(together));
+        }
+    }
+    assert_eq!(metric(&metrics, "squeezeflow_cache_entries"), 9.0, "of all three");
+    assert_eq!(metric(&metrics, "squeezeflow_batch_size_sum"), 9.0);
+    let (_, metrics) = tagged(&all, &["cache.max_bytes=2000"], &input);
+    assert!(metric(&metrics, "squeezeflow_cache_bytes") <= 2000.0, "together");
 }

@@ -340,6 +340,96 @@ fn check_looks_at_the_cases_too() {
     assert_eq!(schema["properties"]["tests"], config::schema()["properties"]["tests"]);
 }
 
+/// The label of a case is that of the result whose label chooses the topic, where it has one.
+#[test]
+fn check_knows_whose_label_a_case_sees() {
+    let check = |more: &str, label: &str| {
+        let dir = TempDir::new().unwrap();
+        let packages = repository().join("tests/packages");
+        let packages = packages.to_str().unwrap();
+        let file = dir.path().join("p.yaml");
+        let pipeline = format!(
+            "input: {{ topics: [t] }}\nresults:\n  a: {{ model: {{ path: {packages}/tiny-bert }} }}\n  b: {{ model: {{ path: {packages}/tiny-distilbert }}{more}\ntests: [{{ name: c, input: x, expect: {{ label: {label} }} }}]\n"
+        );
+        std::fs::write(&file, pipeline).unwrap();
+        let output = squeezeflow(&["check", file.to_str().unwrap()], false);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let by_b = " }\noutput: { route_by: b }";
+    let optional_b = ", required: false }\noutput: { route_by: b }";
+    for (more, label, good) in [
+        (" }", "billing", true),
+        (" }", "POSITIVE", false),
+        (by_b, "POSITIVE", true),
+        (by_b, "billing", false),
+        (optional_b, "POSITIVE", true),
+        (optional_b, "billing", true),
+        (optional_b, "nobody's", false),
+    ] {
+        let (code, errors) = check(more, label);
+        assert_eq!(code == 0, good, "{more} {label}: {errors}");
+        assert_eq!(
+            errors.contains("tests[0].expect.label: is a label that no result can have"),
+            !good,
+            "{errors}"
+        );
+    }
+}
+
+/// What a pipeline with these results makes of one text.
+fn seen_by(results: &str, more: &str, text: &str) -> Seen {
+    let dir = TempDir::new().unwrap();
+    let packages = repository().join("tests/packages");
+    let results = results.replace("PACKAGES", packages.to_str().unwrap());
+    let file = dir.path().join("p.yaml");
+    let cases = format!("tests: [{{name: c, input: {{text: {text:?}}}}}]");
+    std::fs::write(&file, format!("input: {{topics: [t], {more}}}\nresults: {results}\n{cases}\n")).unwrap();
+    let settings = config::load(&file, &Overrides::default()).unwrap().settings;
+    let files = config::cases(&file).unwrap();
+    let cases: Vec<&Case> = files.iter().flat_map(|file| &file.cases).collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _context = runtime.enter();
+    golden::run(&settings, results::load(&settings).unwrap(), &cases).unwrap().remove(0)
+}
+
+/// A record of which no model reads anything is written like any other, with the reasons.
+#[test]
+fn results_that_need_not_be_there_may_all_fail() {
+    let results = "{a: {model: {path: PACKAGES/tiny-bert, max_length: 8}, required: false}, b: {model: {path: PACKAGES/tiny-distilbert, max_length: 8}, required: false}}";
+    let long = "a good film a good film a good film";
+    let Seen::Written(sent) = seen_by(results, "long_text: dead-letter", long) else {
+        panic!("a dead letter")
+    };
+    assert_eq!(sent.result, Ok(None));
+    assert_eq!(sent.field("/text"), Some(format!("{long:?}").as_str()));
+    for name in ["a", "b"] {
+        let reason = sent.field(&format!("/nlp/{name}/error/reason")).map(str::to_owned);
+        assert_eq!(reason.as_deref(), Some("\"text_too_long\""), "{sent:?}");
+    }
+    // One of them reads it.
+    let results = results.replacen(", max_length: 8", "", 1);
+    let Seen::Written(sent) = seen_by(&results, "long_text: dead-letter", long) else {
+        panic!("a dead letter")
+    };
+    assert!(sent.result.as_ref().is_ok_and(|label| label.is_some()) && sent.field("/nlp/a/label").is_some());
+    assert_eq!(sent.field("/nlp/b/error/reason"), Some("\"text_too_long\""));
+}
+
+/// What one result hides of the text does not make another model, nor another reading, of it.
+#[test]
+fn hiding_names_costs_no_second_run_of_the_encoder() {
+    let shape = |set: &[&str]| {
+        let set = set.iter().map(|s| (*s).to_owned()).collect();
+        let pipeline = repository().join("pipelines/chat.yaml");
+        let settings = config::load(&pipeline, &Overrides { set, ..Overrides::default() }).unwrap().settings;
+        let loaded = results::load(&settings).unwrap();
+        (loaded.models.len(), loaded.streams.len())
+    };
+    assert_eq!(shape(&[]), (1, 1));
+    let hides = "results.entities.task.token-classification.redact=all";
+    assert_eq!(shape(&[hides, "results.entities.required=true"]), (1, 1));
+}
+
 /// All cases of a pipeline, with at most so many texts in a batch.
 fn seen(name: &str, most: usize) -> Vec<(String, Seen)> {
     let pipeline = repository().join("pipelines").join(format!("{name}.yaml"));

@@ -213,7 +213,7 @@ mod tests {
             provider: "cpu",
             batch_invariant: true,
         };
-        let cache = Cache::new(1 << 20, &receipt, &Metrics::default());
+        let cache = Cache::of_models(1 << 20, [&receipt], &Metrics::default()).remove(0);
         let Claim::Run(known) = cache.claim(HeldBack::default().split(text(5), 100).remove(0)) else {
             panic!("nothing is known yet")
         };

@@ -127,3 +127,63 @@ impl HeldBack {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::record::{Offset, Reason, Record, Stage, Timestamp};
+    use crate::text::{Place, Sequences, TokenCount};
+
+    fn reading(streams: Vec<Result<Sequences, DeadLetter>>) -> Reading {
+        let record = Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: Offset::new(0),
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: Timestamp(None),
+        };
+        let (text, second, place) = (String::new(), None, Place::Outside);
+        let document = Document { record, text, second, sources: Vec::new(), text_bytes_seen: 0, place };
+        Reading { document, streams }
+    }
+
+    /// So many, each of one token that is its number.
+    fn sequences(ids: &[u32]) -> Result<Sequences, DeadLetter> {
+        let tokens = TokenCount { used: ids.len(), seen: ids.len() };
+        Ok(Sequences {
+            tokens: ids.iter().map(|id| Tokens::new(vec![*id], 1)).collect(),
+            notes: vec![Note::default(); ids.len()],
+            amount: Amount { tokens, windows: 1, windows_read: 1, masked: 0 },
+        })
+    }
+
+    fn failed() -> Result<Sequences, DeadLetter> {
+        Err(DeadLetter { reason: Reason::NoTokens, message: String::new(), stage: Stage::Tokenize })
+    }
+
+    #[test]
+    fn each_model_has_what_its_streams_read_and_one_has_the_document() {
+        let streams = vec![sequences(&[10, 11]), failed(), sequences(&[12]), sequences(&[13])];
+        let portions = portions(reading(streams), &[1, 0, 0, 1]).unwrap();
+        let ids = |(model, portion): &(usize, Portion)| {
+            let of = portion.sequences.iter().map(|(part, tokens)| (*part, tokens.ids[0]));
+            (*model, portion.parts, of.collect::<Vec<_>>())
+        };
+        let expected = [(1, 4, vec![(0, 10), (1, 11), (3, 13)]), (0, 4, vec![(2, 12)])];
+        assert_eq!(portions.iter().map(ids).collect::<Vec<_>>(), expected);
+        let heads: Vec<_> = portions.iter().filter_map(|(_, portion)| portion.head.as_ref()).collect();
+        assert_eq!(heads.len(), 1);
+        let sound = heads[0].streams.iter().map(Result::is_ok);
+        assert_eq!(sound.collect::<Vec<_>>(), [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_document_with_nothing_for_any_model_comes_back_with_its_reasons() {
+        let head = portions(reading(vec![failed(), failed()]), &[0, 1]).unwrap_err();
+        let reasons = head.streams.iter().map(|stream| stream.as_ref().unwrap_err().reason);
+        assert_eq!(reasons.collect::<Vec<_>>(), [Reason::NoTokens; 2]);
+    }
+}

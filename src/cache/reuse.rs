@@ -2,7 +2,6 @@
 //! Pure; who asks is told what to do.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
@@ -12,8 +11,8 @@ use crate::model::{InferError, Output};
 /// What makes two sequences one: the same answer comes of it, from whatever document it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Digest of the package that reads it.
-    pub package: Arc<str>,
+    /// Which of the pipeline's models reads it.
+    pub model: usize,
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
     /// Their segments; empty where there is one.

@@ -81,9 +81,8 @@ fn check(file: &Path, overrides: &Overrides, with_broker: bool) -> Report {
             facts.push_str(&describe(&results));
             let of_results = results.facts();
             found.extend(config::check_against_model(settings, &of_results));
-            let labels = of_results.iter().map(|facts| facts.labels).find(|labels| !labels.is_empty());
-            let labels = labels.unwrap_or_default();
-            of_cases.extend(cases.iter().flat_map(|file| file.impossible(settings, labels)));
+            let labels = config::labels_of_records(settings, &of_results);
+            of_cases.extend(cases.iter().flat_map(|file| file.impossible(settings, &labels)));
         }
         Err(problem) => found.push(*problem),
     }

@@ -36,7 +36,7 @@ pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use replace::WriteError;
 pub(crate) use replace::replace;
-pub use rules::{ModelFacts, check_against_model, require_kafka};
+pub use rules::{ModelFacts, check_against_model, labels_of_records, require_kafka};
 pub use schema::{cases as cases_schema, paths, schema};
 pub use secret::Secret;
 pub use settings::{Settings, TaskOptions};

@@ -1,5 +1,7 @@
 //! Rules that span several keys. Pure.
 
+use std::collections::BTreeSet;
+
 use super::path;
 use super::problem::Problem;
 use super::settings::{
@@ -244,27 +246,42 @@ pub fn check_against_model(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec
     found
 }
 
+/// The labels of the result that goes before the others: the one that is named, else the first that has some.
+fn leading<'a>(settings: &Settings, facts: &[ModelFacts<'a>]) -> (Option<&'a [String]>, bool) {
+    let mut results = settings.results.iter().zip(facts);
+    let leads = match &settings.output.route_by {
+        None => results.find(|(_, facts)| !facts.labels.is_empty()),
+        Some(name) => results.find(|(result, _)| result.name.as_ref() == Some(name)),
+    };
+    (leads.map(|(_, facts)| facts.labels), leads.is_some_and(|(result, _)| result.required))
+}
+
+/// What the label of a record can be, as `squeezeflow test` sees it: the first that there is.
+pub fn labels_of_records(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec<String> {
+    match leading(settings, facts) {
+        (Some(labels), true) if !labels.is_empty() => labels.to_vec(),
+        // Where it has none, another one's is the first.
+        _ => {
+            let all: BTreeSet<&String> = facts.iter().flat_map(|facts| facts.labels).collect();
+            all.into_iter().cloned().collect()
+        }
+    }
+}
+
 /// Does each route belong to a label that there is?
 fn routes(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec<Problem> {
     let output = &settings.output;
-    let mut results = settings.results.iter().zip(facts);
-    let by = match &output.route_by {
-        None => results.find(|(_, facts)| !facts.labels.is_empty()),
-        Some(name) => {
-            let named = results.find(|(result, _)| result.name.as_ref() == Some(name));
-            if named.is_none() {
-                let problem = Problem::error("output.route_by", "is no name of a result");
-                let names = settings.results.iter().filter_map(|result| result.name.as_deref());
-                let names = names.collect::<Vec<_>>().join(", ");
-                return vec![problem.hint(match names.is_empty() {
-                    true => "leave it out: there is one result".to_owned(),
-                    false => format!("one of: {names}"),
-                })];
-            }
-            named
-        }
-    };
-    let labels = by.map(|(_, facts)| facts.labels).unwrap_or_default();
+    let (labels, _) = leading(settings, facts);
+    if labels.is_none() && output.route_by.is_some() {
+        let problem = Problem::error("output.route_by", "is no name of a result");
+        let names = settings.results.iter().filter_map(|result| result.name.as_deref());
+        let names = names.collect::<Vec<_>>().join(", ");
+        return vec![problem.hint(match names.is_empty() {
+            true => "leave it out: there is one result".to_owned(),
+            false => format!("one of: {names}"),
+        })];
+    }
+    let labels = labels.unwrap_or_default();
     let uncertain = output.uncertain.as_ref();
     let nowhere = |label: &&String| !labels.contains(label) && uncertain.is_none_or(|u| u.label != **label);
     let problem = |label: &String| {

@@ -16,7 +16,7 @@ use crate::model::Reads;
 use crate::model::tasks::{NoAnswer, Prediction, Seen, Task, number, quoted};
 use crate::record::{DeadLetter, Emit, Header, LabelOf, Outcome, Reason, Record, Stage};
 use crate::results::{ResultTask, part_of};
-use crate::text::{Amount, Masker, Place, TokenCount};
+use crate::text::{Amount, Masker, Place, TokenCount, TokenizeError};
 use result::ReceiptWriter;
 
 /// Writes results as one pipeline says.
@@ -212,6 +212,10 @@ impl ResultWriter {
             Some(Err(letter)) => return Made::Missing(letter.clone()),
             None => return missing(Reason::InferenceFailed, "nothing was read for it".to_owned()),
         };
+        let TokenCount { used, seen } = stream.amount.tokens;
+        if self.task.needs_all() && (used < seen || !head.document.is_whole()) {
+            return Made::Missing(TokenizeError::NotWhole { used, seen }.letter());
+        }
         let mut read = Vec::with_capacity(stream.notes.len());
         for (note, answer) in stream.notes.iter().zip(answers) {
             match answer {

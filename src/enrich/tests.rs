@@ -354,11 +354,16 @@ proptest! {
 /// Hides the first word, or has no answer.
 struct HidesFirst {
     fails: bool,
+    needs_all: bool,
 }
 
 impl Task for HidesFirst {
     fn reads(&self) -> Reads {
         Reads::Logits { labels: 1 }
+    }
+
+    fn needs_all(&self) -> bool {
+        self.needs_all
     }
 
     fn predict(&self, seen: &Seen<'_>, _: &[&[f32]]) -> Result<Prediction, NoAnswer> {
@@ -374,7 +379,7 @@ impl Task for HidesFirst {
 fn hides(name: Option<&str>, fails: bool, required: bool) -> ResultTask {
     ResultTask {
         name: name.map(str::to_owned),
-        task: Box::new(HidesFirst { fails }),
+        task: Box::new(HidesFirst { fails, needs_all: false }),
         required,
         ..sentiment(&output(OutputMode::Splice), Combine::First, receipt(true))
     }
@@ -453,6 +458,36 @@ fn of_several_results_each_has_its_name_and_its_own_rule() {
 
     let Outcome::DeadLetter { letter, .. } = outcome(true, true) else { panic!("it is required") };
     assert_eq!(letter.reason, Reason::NonFiniteOutput);
+}
+
+/// Of two that read the same, the one that makes do with a part has it.
+#[test]
+fn what_needs_the_whole_text_fails_by_itself_where_it_is_not_read_whole() {
+    let output = output(OutputMode::Splice);
+    let outcome = |required: bool, most: usize, tokens: TokenCount| {
+        let task = Box::new(HidesFirst { fails: false, needs_all: true });
+        let whole = ResultTask { task, ..hides(Some("whole"), false, required) };
+        let enricher = Enricher::new(vec![whole, hides(Some("part"), false, true)], &output);
+        let mut document = redactable(&output, json("/t"), r#"{"t":"Ann is in"}"#);
+        document.text.truncate(most);
+        let head = head(document, Amount { tokens, ..AMOUNT }, &[8]);
+        enricher.outcome(Joined { head, answers: vec![Ok(Logits { logits: vec![0.0] })] })
+    };
+    let all = TokenCount { used: 9, seen: 9 };
+    let reason = |outcome: Outcome| {
+        let Outcome::Enriched { emit, .. } = outcome else { panic!("{outcome:?}") };
+        let value: Value = serde_json::from_slice(&emit.value.unwrap()).unwrap();
+        assert!(value["nlp"]["part"]["entities"].is_array(), "{value}");
+        value["nlp"]["whole"]["error"]["reason"].as_str().map(str::to_owned)
+    };
+    assert_eq!(reason(outcome(false, 99, all)), None);
+    let too_long = Some("text_too_long".to_owned());
+    assert_eq!(reason(outcome(false, 99, AMOUNT.tokens)), too_long, "of its tokens");
+    assert_eq!(reason(outcome(false, 3, all)), too_long, "of its bytes");
+    let Outcome::DeadLetter { letter, .. } = outcome(true, 99, AMOUNT.tokens) else {
+        panic!("it is required")
+    };
+    assert_eq!((letter.reason, letter.stage), (Reason::TextTooLong, Stage::Tokenize));
 }
 
 #[test]

@@ -117,6 +117,17 @@ impl Config {
         heads.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, head)| head)
     }
 
+    /// One whose labels would be its vocabulary.
+    pub fn is_language_model(&self) -> bool {
+        self.architectures.iter().flatten().any(|name| name.ends_with("LM"))
+    }
+
+    /// Are its labels those of tokens, as everybody names them?
+    pub fn names_entities(&self) -> bool {
+        let mut labels = self.id2label.iter().flat_map(BTreeMap::values);
+        labels.any(|label| label == "O" || label.starts_with("B-") || label.starts_with("I-"))
+    }
+
     /// Width of the hidden states.
     pub fn hidden(&self) -> Option<usize> {
         self.hidden_size.or(self.dim)

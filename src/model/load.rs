@@ -1,12 +1,13 @@
 //! Package, library and provider to warm sessions. The provider is chosen once, for all sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
+use prost::bytes::Bytes;
 
 use super::package::{Package, Source};
 use super::providers::{self, Attempt};
@@ -41,39 +42,84 @@ pub fn load(settings: &settings::Model) -> Result<Loaded, ModelError> {
     opened.warm(reads)
 }
 
-/// Packages whose graphs have most of their weights in common, as one model that computes what is common once:
-/// heads over the same encoder. `None`: they have not, or cannot be merged; then each is to be
-/// [warmed](Opened::warm) by itself. All are opened for the same settings but for the path.
-pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Option<Loaded>, ModelError> {
-    let Some((first, _)) = opened.first() else { return Ok(None) };
-    let alike = |(other, _): &(&Opened<'_>, Reads)| {
-        let (a, b) = (&first.package, &other.package);
-        let path = first.settings.path.clone();
-        settings::Model { path, ..other.settings.clone() } == *first.settings
-            && (a.layout, a.pad_id, a.max_length) == (b.layout, b.pad_id, b.max_length)
-    };
-    if !opened.iter().all(alike) {
-        return Ok(None);
+/// Packages that run as one model.
+pub struct Together {
+    /// Which ones, by their places among those that were given; an answer has what is read of them in this order.
+    pub places: Vec<usize>,
+    /// The model.
+    pub loaded: Loaded,
+}
+
+/// Packages whose graphs have most of their weights in common, each such group as one model that computes what is
+/// common once: heads over the same encoder. Those that are in no group are to be [warmed](Opened::warm) by
+/// themselves.
+pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Vec<Together>, ModelError> {
+    let mut fed_alike: Vec<Vec<Member<'_>>> = Vec::new();
+    for (place, (opened, reads)) in opened.iter().enumerate() {
+        let member = Member { place, opened, reads: *reads };
+        let alike = |group: &&mut Vec<Member<'_>>| {
+            group.first().is_some_and(|first| first.opened.is_fed_like(opened))
+        };
+        match fed_alike.iter_mut().find(alike) {
+            Some(group) => group.push(member),
+            None => fed_alike.push(vec![member]),
+        }
     }
-    let mut graphs = Vec::with_capacity(opened.len());
-    for (of, _) in opened {
-        graphs.push(of.source.bytes().map_err(|source| of.unreadable(source))?);
+    let mut all = Vec::new();
+    for group in fed_alike.into_iter().filter(|group| group.len() > 1) {
+        let graph = |member: &Member<'_>| {
+            let Opened { source, .. } = member.opened;
+            source.bytes().map_err(|source| member.opened.unreadable(source))
+        };
+        let graphs = group.iter().map(graph).collect::<Result<Vec<_>, _>>()?;
+        for merged in merge::merge(&graphs) {
+            let members: Vec<&Member<'_>> =
+                merged.places.iter().filter_map(|place| group.get(*place)).collect();
+            all.extend(together(merged, &members)?);
+        }
     }
-    let merged = merge::merge(&graphs).filter(|merged| merged.saved * 2 >= merged.smallest);
-    let Some(merged) = merged else { return Ok(None) };
-    let names: Vec<&str> = opened.iter().map(|(of, _)| of.package.name.as_str()).collect();
+    Ok(all)
+}
+
+/// One of those that may run together.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    /// Among all.
+    place: usize,
+    opened: &'a Opened<'a>,
+    reads: Reads,
+}
+
+/// `members` in the order in which they stand in the graph.
+fn together(merged: merge::Merged, members: &[&Member<'_>]) -> Result<Option<Together>, ModelError> {
+    let Some(first) = members.first() else { return Ok(None) };
+    let packages = || members.iter().map(|member| &member.opened.package);
+    let names: Vec<&str> = packages().map(|package| package.name.as_str()).collect();
     tracing::info!(models = ?names, saved_bytes = merged.saved, "these packages run as one graph: what they have in common is computed once");
-    let heads = opened.iter().enumerate().map(|(place, (_, reads))| (*reads, merge::suffix(place)));
-    let mut loaded = first.sessions(Source::Built(merged.model), heads.collect())?;
-    let digests: String = opened.iter().map(|(of, _)| of.package.digest.as_str()).collect();
+    let heads = members.iter().enumerate().map(|(number, member)| (member.reads, merge::suffix(number)));
+    let mut loaded = first.opened.sessions(Source::Built(merged.model), heads.collect())?;
+    let digests: String = packages().map(|package| package.digest.as_str()).collect();
     loaded.receipt.model = names.join("+");
     loaded.receipt.digest = format!("sha256:{}", hash_bytes(digests.as_bytes()));
-    let invariant = opened.iter().all(|(of, _)| of.package.batch_invariant);
+    let invariant = packages().all(|package| package.batch_invariant);
     loaded.receipt.batch_invariant &= invariant;
-    Ok(Some(loaded))
+    Ok(Some(Together { places: members.iter().map(|member| member.place).collect(), loaded }))
 }
 
 impl Opened<'_> {
+    /// Does one batch of tensors serve both, in sessions of one kind?
+    fn is_fed_like(&self, other: &Self) -> bool {
+        let (a, b) = (&self.package, &other.package);
+        let path = self.settings.path.clone();
+        // A graph without a mask must not be given the padding that one with a mask is told of.
+        let inputs = |package: &Package| {
+            package.inputs.iter().map(|port| port.name.clone()).collect::<BTreeSet<String>>()
+        };
+        settings::Model { path, ..other.settings.clone() } == *self.settings
+            && (a.layout, a.pad_id, a.max_length) == (b.layout, b.pad_id, b.max_length)
+            && inputs(a) == inputs(b)
+    }
+
     fn unreadable(&self, source: std::io::Error) -> PackageError {
         PackageError::Onnx { file: self.settings.path.clone(), source }
     }

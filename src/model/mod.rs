@@ -42,7 +42,7 @@ pub use feed::Layout;
 pub use heads::{Head, Pooling, Reads};
 pub use labels::LabelsError;
 pub(crate) use labels::max_length;
-pub use load::{Opened, load, on_cpu, open, warm_together};
+pub use load::{Opened, Together, load, on_cpu, open, warm_together};
 pub use manifest::{Difference, Manifest};
 pub use onnx::Port;
 pub use package::{FileDigest, Package};

@@ -48,9 +48,10 @@ impl HeadOutputs {
         let has = |name: &str| outputs.iter().find(|o| o.name() == format!("{name}{suffix}"));
         let found: Option<Vec<_>> = wanted.iter().map(|name| has(name)).collect();
         let by_rank = || {
-            let mut fitting = outputs.iter().filter(|o| rank(o.dtype()) == Some(dimensions));
-            let found: Vec<_> = fitting.by_ref().take(wanted.len()).collect();
-            (found.len() == wanted.len() && suffix.is_empty()).then_some(found)
+            let own = outputs.iter().filter(|o| o.name().ends_with(suffix));
+            let fitting = own.filter(|o| rank(o.dtype()) == Some(dimensions));
+            let found: Vec<_> = fitting.take(wanted.len()).collect();
+            (found.len() == wanted.len()).then_some(found)
         };
         let found = found.or_else(by_rank).ok_or_else(|| ModelError::NoOutput {
             wanted: wanted.join(" and "),

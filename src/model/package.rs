@@ -24,7 +24,7 @@ use super::labels::{Config, TokenizerConfig};
 use super::manifest::{self, Difference, Manifest};
 use super::onnx::{self, Facts, Port};
 use super::sentence::{self, Module, PoolingConfig, Sentence};
-use super::{Head, Pooling, Reads, hashing, tasks};
+use super::{Head, Pooling, Reads, hashing, heads, tasks};
 use crate::compile::packed::{self, Arithmetic};
 use crate::compile::{CALIBRATION, Calibration, Checkpoint, CompileError};
 
@@ -41,6 +41,9 @@ pub struct Package {
     pub max_length: usize,
     /// What stands on top of the encoder.
     pub head: Head,
+    /// What else may stand there, by the graph's outputs, where the configuration does not say what does: the task
+    /// decides.
+    pub may_be: Vec<Head>,
     /// Width of the hidden states, where the configuration or the graph says it.
     pub hidden: Option<usize>,
     /// `id2label`, in order of index; empty where the head has no labels.
@@ -117,6 +120,12 @@ impl Package {
         })
     }
 
+    /// Can it be taken for one with this head?
+    pub fn serves(&self, head: Head) -> bool {
+        let is_labelled = matches!(head, Head::Classification | Head::Tokens);
+        (self.head == head || self.may_be.contains(&head)) && !(is_labelled && self.labels.is_empty())
+    }
+
     /// Reads and verifies a folder. Nothing of it is executed or handed to ONNX Runtime.
     pub fn open(dir: &Path) -> Result<Self, PackageError> {
         Ok(Self::open_with_graph(dir)?.0)
@@ -163,10 +172,16 @@ impl Package {
         });
 
         let labelled = |source| PackageError::Labels { file: dir.join("config.json"), source };
-        let head = config.head().unwrap_or_else(|| head_of(&facts.outputs));
+        let layout = Layout::of(facts.inputs.iter().map(|port| port.name.as_str()));
+        let (head, may_be) = match config.head() {
+            Some(head) => (head, Vec::new()),
+            None => heads::possible(&facts.outputs, layout, &config),
+        };
         let labels = match head {
-            Head::Questions | Head::None => Vec::new(),
             Head::Classification | Head::Tokens => config.labels(width(&facts, head)).map_err(labelled)?,
+            Head::Questions | Head::None if may_be.is_empty() => Vec::new(),
+            // It may have some, for a task that says that it has.
+            Head::Questions | Head::None => config.labels(None).unwrap_or_default(),
         };
         let hidden = config.hidden().or_else(|| width(&facts, Head::None));
         let said = manifest.as_ref();
@@ -179,10 +194,11 @@ impl Package {
             max_length: config.max_length(&limits).map_err(labelled)?,
             activation: config.activation(labels.len()).map_err(labelled)?,
             labels,
-            layout: Layout::of(facts.inputs.iter().map(|port| port.name.as_str())),
+            layout,
             sentence,
             pad_id: config.pad_id(),
             head,
+            may_be,
             hidden,
             inputs: facts.inputs,
             outputs: facts.outputs,
@@ -315,16 +331,6 @@ fn digest(files: &BTreeMap<String, FileDigest>, built: Option<&str>) -> String {
     let mut lines: String = files.iter().map(|(name, file)| format!("{name}\0{}\n", file.sha256)).collect();
     lines.extend(built.map(|sha256| format!("\0{sha256}\n")));
     format!("sha256:{}", hashing::hash_bytes(lines.as_bytes()))
-}
-
-/// By the outputs, where the configuration does not say.
-fn head_of(outputs: &[Port]) -> Head {
-    let has = |name: &str| outputs.iter().any(|port| port.name == name);
-    match (has("logits"), has("start_logits") && has("end_logits"), has("last_hidden_state")) {
-        (false, true, _) => Head::Questions,
-        (false, false, true) => Head::None,
-        _ => Head::Classification,
-    }
 }
 
 /// The width of the head's output, where the graph fixes it.

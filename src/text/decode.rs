@@ -67,6 +67,13 @@ pub struct Document {
     pub place: Place,
 }
 
+impl Document {
+    /// Is its text all of it?
+    pub fn is_whole(&self) -> bool {
+        self.text.len() >= self.text_bytes_seen
+    }
+}
+
 /// A piece of a text, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {

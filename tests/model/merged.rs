@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use squeezeflow::model::{Loaded, Opened, Pooling, Reads, open, warm_together};
+use squeezeflow::model::{Loaded, Opened, Pooling, Reads, Together, open, warm_together};
 use squeezeflow::text::{TextTokenizer, Tokens};
 
+use super::tiny_onnx::{Graph, LABELS};
 use super::{here, on_cpu};
 
 const TINY: &str = "tests/checkpoints/tiny-squeezebert";
@@ -36,8 +37,36 @@ fn answers(loaded: &mut Loaded, texts: &[Tokens]) -> Vec<Vec<f32>> {
     loaded.sessions[0].infer(&batch).unwrap().into_iter().map(|output| output.logits).collect()
 }
 
+/// All of them as one.
 fn together(opened: &[(&Opened<'_>, Reads)]) -> Option<Loaded> {
+    let mut groups = groups(opened);
+    let Together { places, loaded } = groups.pop()?;
+    assert!(groups.is_empty() && places.into_iter().eq(0..opened.len()), "not as one");
+    Some(loaded)
+}
+
+fn groups(opened: &[(&Opened<'_>, Reads)]) -> Vec<Together> {
     warm_together(opened).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Which of these run together; and then they answer as each does alone.
+fn tiny(graphs: &[Graph<'_>]) -> Vec<Vec<usize>> {
+    let dirs: Vec<tempfile::TempDir> = graphs.iter().map(|graph| graph.package("")).collect();
+    let settings: Vec<_> = dirs.iter().map(|dir| on_cpu(dir.path())).collect();
+    let opened: Vec<Opened<'_>> = settings.iter().map(|s| open(s).unwrap()).collect();
+    let reads = Reads::Logits { labels: LABELS };
+    let texts = texts(&settings[0].path);
+    let mut together = Vec::new();
+    for mut group in groups(&opened.iter().map(|of| (of, reads)).collect::<Vec<_>>()) {
+        let mut alone = vec![Vec::new(); texts.len()];
+        for place in &group.places {
+            let answers = answers(&mut opened[*place].warm(reads).unwrap(), &texts);
+            alone.iter_mut().zip(answers).for_each(|(all, answer)| all.extend(answer));
+        }
+        assert_eq!(answers(&mut group.loaded, &texts), alone, "{:?}", group.places);
+        together.push(group.places);
+    }
+    together
 }
 
 #[test]
@@ -89,4 +118,31 @@ fn strangers_stay_apart() {
     let opened = settings.each_ref().map(|s| open(s).unwrap());
     let reads = opened.each_ref().map(|of| of.package.reads().unwrap());
     assert!(together(&[(&opened[0], reads[0]), (&opened[1], reads[1])]).is_none());
+}
+
+/// A package that has nothing in common with the others neither runs with them nor keeps them apart.
+#[test]
+fn a_stranger_among_relatives_stays_apart() {
+    let graph = |more: f32| Graph { inside: Some(more), ..Graph::default() };
+    assert_eq!(tiny(&[graph(0.0), graph(0.5), graph(0.0)]), [[0, 2]]);
+    let other = || Graph { opset: 14, ..graph(0.0) };
+    assert_eq!(tiny(&[graph(0.0), other(), graph(0.0)]), [[0, 2]], "another version of the operators");
+    assert_eq!(tiny(&[other(), graph(0.0), graph(0.0)]), [[1, 2]], "also where it comes first");
+    let families = [graph(0.0), graph(0.5), graph(0.5), graph(0.0), graph(0.0)];
+    assert_eq!(tiny(&families), [vec![0, 3, 4], vec![1, 2]]);
+}
+
+/// One that has no mask must not be given the padding that the other is told of.
+#[test]
+fn a_graph_without_a_mask_does_not_run_with_one_that_has_one() {
+    let graph = |mask: bool| Graph { inside: Some(0.0), mask, ..Graph::default() };
+    assert_eq!(tiny(&[graph(false), graph(true)]), Vec::<Vec<usize>>::new());
+    assert_eq!(tiny(&[graph(true), graph(false), graph(false), graph(true)]), [[0, 3], [1, 2]]);
+}
+
+/// What runs alone runs together, too.
+#[test]
+fn outputs_of_any_name_are_found() {
+    let graph = || Graph { inside: Some(0.0), output: "output_0", ..Graph::default() };
+    assert_eq!(tiny(&[graph(), graph()]), [[0, 1]]);
 }

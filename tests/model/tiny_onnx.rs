@@ -1,6 +1,7 @@
 //! A classifier small enough to be written by hand, byte by byte (protobuf): the mean over a text's
 //! tokens of one row of weights each, `logits = ReduceMean(Gather(weights, input_ids), 1)`. Its
-//! weights lie in a file of their own. It takes no mask.
+//! weights lie in a file of their own, unless it is told otherwise. It takes no mask; or it does, and then it gives
+//! the highest of what is not masked.
 
 use std::path::Path;
 
@@ -19,13 +20,31 @@ pub struct Graph<'a> {
     pub element: u64,
     /// Columns that the output is declared to have.
     pub declared: usize,
+    /// The name of the output.
+    pub output: &'a str,
+    /// Weights that are in the graph, each so much more than in the file.
+    pub inside: Option<f32>,
+    /// Does it take a mask?
+    pub mask: bool,
+    /// Version of ONNX's operators.
+    pub opset: u64,
     /// Operators of this type are added, as nodes that nobody reads. Not to be run.
     pub extra: Option<&'a str>,
 }
 
 impl Default for Graph<'_> {
     fn default() -> Self {
-        Self { location: "weights.bin", input: "input_ids", element: 7, declared: LABELS, extra: None }
+        Self {
+            location: "weights.bin",
+            input: "input_ids",
+            element: 7,
+            declared: LABELS,
+            output: "logits",
+            inside: None,
+            mask: false,
+            opset: 13,
+            extra: None,
+        }
     }
 }
 
@@ -67,28 +86,44 @@ impl Graph<'_> {
     /// `ModelProto`.
     pub fn encode(&self) -> Vec<u8> {
         let entry = |key: &str, value: &str| bytes(13, [bytes(1, key), bytes(2, value)].concat());
+        let stored = match self.inside {
+            Some(more) => bytes(9, numbers(more)),
+            None => [entry("location", self.location), number(14, 1)].concat(),
+        };
         let weights = [
             number(1, VOCABULARY as u64),
             number(1, LABELS as u64),
             number(2, 1),
             bytes(8, "weights"),
-            entry("location", self.location),
-            number(14, 1),
+            stored,
         ];
         let axes = [bytes(1, "axes"), number(8, 1), number(20, 7)].concat();
         let keep = [bytes(1, "keepdims"), number(3, 0), number(20, 2)].concat();
-        let mut graph = vec![
-            bytes(1, node(&["weights", self.input], "rows", "Gather", &[])),
-            bytes(1, node(&["rows"], "logits", "ReduceMean", &[axes, keep])),
+        let mut graph = vec![bytes(1, node(&["weights", self.input], "rows", "Gather", &[]))];
+        if self.mask {
+            let to = [bytes(1, "to"), number(3, 1), number(20, 2)].concat();
+            let last = [number(1, 1), number(2, 7), bytes(8, "last"), bytes(9, 2_i64.to_le_bytes())].concat();
+            graph.extend([
+                bytes(1, node(&["attention_mask"], "kept", "Cast", &[to])),
+                bytes(1, node(&["kept", "last"], "column", "Unsqueeze", &[])),
+                bytes(1, node(&["rows", "column"], "masked", "Mul", &[])),
+                bytes(1, node(&["masked"], self.output, "ReduceMax", &[axes, keep])),
+                bytes(5, last),
+                bytes(11, value("attention_mask", self.element, 0)),
+            ]);
+        } else {
+            graph.push(bytes(1, node(&["rows"], self.output, "ReduceMean", &[axes, keep])));
+        }
+        graph.extend([
             bytes(2, "tiny"),
             bytes(5, weights.concat()),
             bytes(11, value(self.input, self.element, 0)),
-            bytes(12, value("logits", 1, self.declared)),
-        ];
+            bytes(12, value(self.output, 1, self.declared)),
+        ]);
         if let Some(op) = self.extra {
             graph.insert(1, bytes(1, node(&["rows"], "unread", op, &[])));
         }
-        [number(1, 8), bytes(7, graph.concat()), bytes(8, number(2, 13))].concat()
+        [number(1, 8), bytes(7, graph.concat()), bytes(8, number(2, self.opset))].concat()
     }
 
     /// A package with this graph under `graph_dir` and tiny-bert's configuration and tokenizer.
@@ -105,6 +140,10 @@ impl Graph<'_> {
 
 /// Weights that tell rows and labels apart.
 pub fn write_weights(path: &Path) {
+    std::fs::write(path, numbers(0.0)).unwrap();
+}
+
+fn numbers(more: f32) -> Vec<u8> {
     let rows = (0..VOCABULARY).flat_map(|row| (0..LABELS).map(move |label| (row + label * 1000) as f32));
-    std::fs::write(path, rows.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+    rows.flat_map(|number| (number + more).to_le_bytes()).collect()
 }

@@ -134,6 +134,10 @@ fn pipeline(dir: &Path, package: &str, task: &Value, more: &Value) -> PathBuf {
         "model": { "path": path, "sessions": 1 },
         "task": task,
     });
+    if task.is_null() {
+        // As the package says.
+        pipeline.as_object_mut().unwrap().remove("task");
+    }
     merge(&mut pipeline, more);
     let file = dir.join("pipeline.yaml");
     std::fs::write(&file, pipeline.to_string()).unwrap();

@@ -4,6 +4,7 @@
 mod feature_extraction;
 mod golden;
 mod question_answering;
+mod silent;
 mod text_classification;
 mod token_classification;
 mod zero_shot;

@@ -230,7 +230,7 @@ pub(in crate::config) struct Batch {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Cache {
-    /// Most bytes of answers that are kept; about 400 a text. 0: none, and every text is inferred. A package whose results depend on what a text is batched with is always inferred.
+    /// Most bytes of answers that are kept, of all models together; about 400 a text. 0: none, and every text is inferred. A package whose results depend on what a text is batched with is always inferred.
     pub(in crate::config) max_bytes: Allowance,
 }
 

@@ -7,14 +7,14 @@
 //! as it does alone: packages of ours to the bit; in stock graphs ONNX Runtime may fuse what had one reader and
 //! now has two otherwise, and the last digits of fp32 differ.
 
+mod weights;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::bytes::Bytes;
+use weights::{Tensor, Weights};
 use wire::{Broken, Field, Message, all, bytes, message_field, text, text_field, varint};
-
-use super::hash_bytes;
 
 /// Field numbers of `onnx.proto` (ONNX 1.17).
 mod number {
@@ -62,107 +62,149 @@ mod number {
 }
 use number::{attribute, graph, model, node, opset, tensor, value};
 
-/// A merged graph.
+/// Graphs that became one.
 #[derive(Debug)]
 pub(super) struct Merged {
-    /// The model. The outputs of graph `i` have their old names with [`suffix`] at the end.
+    /// Which ones, by their places among all; at least two.
+    pub places: Vec<usize>,
+    /// The model. The outputs of the `i`th of these have their old names with [`suffix`] at the end.
     pub model: Bytes,
     /// Bytes of tensors that stand in it once and not several times.
     pub saved: usize,
-    /// Of the smallest of the graphs.
-    pub smallest: usize,
 }
 
 /// What the names of a graph's outputs end with.
-pub(super) fn suffix(place: usize) -> String {
-    format!("#{place}")
+pub(super) fn suffix(number: usize) -> String {
+    format!("#{number}")
 }
 
-/// `None`: they cannot be merged by these means (tensors in other files, branches, functions, operator sets of
-/// different versions, an input of two types); then each runs by itself.
-pub(super) fn merge(models: &[Bytes]) -> Option<Merged> {
-    Merger::default().merge(models).ok().flatten()
+/// Those that have most of their weights in common become one, the others stay: one after the other, each joins the
+/// first group in which one is mostly like it. So none is in a group with which it has nothing in common, and one
+/// that cannot be merged by these means (tensors in other files, branches, functions, operator sets of different
+/// versions, an input of two types) keeps nobody else from it.
+pub(super) fn merge(models: &[Bytes]) -> Vec<Merged> {
+    let mut groups: Vec<Merger> = Vec::new();
+    for (place, model) in models.iter().enumerate() {
+        // Of a graph that cannot be read ONNX Runtime says what is wrong with it.
+        let Ok(Some(part)) = Part::read(place, model) else { continue };
+        match groups.iter_mut().find_map(|group| Some((group.with(&part)?, group))) {
+            Some((grown, group)) => *group = grown,
+            None => groups.extend(Merger::default().grown(&part)),
+        }
+    }
+    groups.into_iter().filter(|group| group.members.len() > 1).map(Merger::finish).collect()
 }
 
-#[derive(Default)]
+/// One of the graphs, taken apart.
+struct Part {
+    place: usize,
+    ir_version: u64,
+    /// Versions by domain.
+    opsets: BTreeMap<String, u64>,
+    graph: Message,
+    tensors: Vec<Tensor>,
+}
+
+impl Part {
+    /// `None`: it cannot be merged with any.
+    fn read(place: usize, model: &Bytes) -> Result<Option<Self>, Broken> {
+        let model = wire::read(model.clone())?;
+        if all(&model, model::FUNCTION).next().is_some() {
+            return Ok(None);
+        }
+        let mut opsets = BTreeMap::new();
+        for import in all(&model, model::OPSET) {
+            let import = wire::read(import.clone())?;
+            opsets.insert(text(&import, opset::DOMAIN)?, varint(&import, opset::VERSION).unwrap_or(0));
+        }
+        let graph = wire::read(bytes(&model, model::GRAPH).ok_or(Broken)?.clone())?;
+        if graph.iter().any(|field| [graph::SPARSE, graph::QUANTIZATION].contains(&field.number)) {
+            return Ok(None);
+        }
+        let ir_version = varint(&model, model::IR_VERSION).unwrap_or(0);
+        let tensors = weights::tensors(&graph)?;
+        Ok(tensors.map(|tensors| Self { place, ir_version, opsets, graph, tensors }))
+    }
+}
+
+/// A graph that others are added to. Its copies share its tensors.
+#[derive(Clone, Default)]
 struct Merger {
-    inputs: BTreeMap<String, Bytes>,
+    /// Places and weights of the graphs that are in it.
+    members: Vec<(usize, Weights)>,
+    ir_version: u64,
+    opsets: BTreeMap<String, u64>,
+    /// The types of those that there are.
+    known_inputs: BTreeMap<String, Bytes>,
     /// A tensor's digest to its name.
     tensors: HashMap<String, String>,
     nodes: HashMap<Vec<u8>, Vec<String>>,
     names: HashSet<String>,
     graph: Message,
+    inputs: Message,
     outputs: Message,
     saved: usize,
 }
 
 impl Merger {
-    fn merge(mut self, models: &[Bytes]) -> Result<Option<Merged>, Broken> {
-        let (mut opsets, mut ir_version, mut smallest) = (BTreeMap::new(), 0, usize::MAX);
-        let mut inputs = Message::new();
-        for (place, model) in models.iter().enumerate() {
-            let model = wire::read(model.clone())?;
-            if all(&model, model::FUNCTION).next().is_some() {
-                return Ok(None);
-            }
-            ir_version = ir_version.max(varint(&model, model::IR_VERSION).unwrap_or(0));
-            for import in all(&model, model::OPSET) {
-                let import = wire::read(import.clone())?;
-                let version = varint(&import, opset::VERSION).unwrap_or(0);
-                if *opsets.entry(text(&import, opset::DOMAIN)?).or_insert(version) != version {
-                    return Ok(None);
-                }
-            }
-            let graph = wire::read(bytes(&model, model::GRAPH).ok_or(Broken)?.clone())?;
-            match self.add(place, &graph, &mut inputs)? {
-                Some(size) => smallest = smallest.min(size),
-                None => return Ok(None),
-            }
-        }
+    /// With one more, if it is mostly like one that is in it already.
+    fn with(&self, part: &Part) -> Option<Self> {
+        let weights = Weights::of(&part.tensors);
+        let like = self.members.iter().any(|(_, member)| member.are_mostly(&weights));
+        like.then(|| self.clone().grown(part)).flatten()
+    }
+
+    /// With one more. `None`: it cannot be merged.
+    fn grown(mut self, part: &Part) -> Option<Self> {
+        let fits = self.add(part).unwrap_or(false);
+        fits.then_some(self)
+    }
+
+    fn finish(self) -> Merged {
         let mut graph = vec![text_field(graph::NAME, "merged")];
-        graph.append(&mut self.graph);
-        graph.append(&mut inputs);
-        graph.append(&mut self.outputs);
-        let mut model = vec![Field { number: model::IR_VERSION, value: wire::Value::Varint(ir_version) }];
+        graph.extend(self.graph);
+        graph.extend(self.inputs);
+        graph.extend(self.outputs);
+        let mut model =
+            vec![Field { number: model::IR_VERSION, value: wire::Value::Varint(self.ir_version) }];
         model.push(message_field(model::GRAPH, &graph));
-        for (domain, version) in opsets {
+        for (domain, version) in self.opsets {
             let version = Field { number: opset::VERSION, value: wire::Value::Varint(version) };
             model.push(message_field(model::OPSET, &[text_field(opset::DOMAIN, &domain), version]));
         }
-        Ok(Some(Merged { model: wire::write(&model), saved: self.saved, smallest }))
+        let places = self.members.into_iter().map(|(place, _)| place).collect();
+        Merged { places, model: wire::write(&model), saved: self.saved }
     }
 
-    /// One graph; gives the bytes of its tensors. `None`: it cannot be merged.
-    fn add(&mut self, place: usize, whole: &[Field], inputs: &mut Message) -> Result<Option<usize>, Broken> {
-        if whole.iter().any(|field| [graph::SPARSE, graph::QUANTIZATION].contains(&field.number)) {
-            return Ok(None);
+    /// False: it cannot be merged, and this is half a graph.
+    fn add(&mut self, part: &Part) -> Result<bool, Broken> {
+        let Part { ir_version, opsets, graph: whole, tensors, .. } = part;
+        let number = self.members.len();
+        self.members.push((part.place, Weights::of(tensors)));
+        self.ir_version = self.ir_version.max(*ir_version);
+        for (domain, version) in opsets {
+            if self.opsets.entry(domain.clone()).or_insert(*version) != version {
+                return Ok(false);
+            }
         }
         // Its names to those in the merged graph.
         let mut names: HashMap<String, String> = HashMap::new();
-        let mut size = 0;
-        for stored in all(whole, graph::INITIALIZER) {
-            let mut fields = wire::read(stored.clone())?;
-            if fields.iter().any(|field| field.number == tensor::EXTERNAL) {
-                return Ok(None);
-            }
-            size += stored.len();
-            let name = text(&fields, tensor::NAME)?;
-            fields.retain(|field| ![tensor::NAME, tensor::DOC].contains(&field.number));
-            let digest = hash_bytes(&wire::write(&fields));
-            let merged = match self.tensors.get(&digest) {
+        for tensor in tensors {
+            let merged = match self.tensors.get(&tensor.digest) {
                 Some(known) => {
-                    self.saved += stored.len();
+                    self.saved += tensor.size;
                     known.clone()
                 }
                 None => {
-                    let merged = self.fresh(&name, place);
+                    let merged = self.fresh(&tensor.name, number);
+                    let mut fields = tensor.fields.clone();
                     fields.push(text_field(tensor::NAME, &merged));
                     self.graph.push(message_field(graph::INITIALIZER, &fields));
-                    self.tensors.insert(digest, merged.clone());
+                    self.tensors.insert(tensor.digest.clone(), merged.clone());
                     merged
                 }
             };
-            names.insert(name, merged);
+            names.insert(tensor.name.clone(), merged);
         }
         for input in all(whole, graph::INPUT) {
             let fields = wire::read(input.clone())?;
@@ -172,28 +214,29 @@ impl Merger {
                 continue;
             }
             let of_type = bytes(&fields, value::TYPE).cloned().unwrap_or_default();
-            match self.inputs.get(&name) {
-                Some(known) if element(known)? != element(&of_type)? => return Ok(None),
+            match self.known_inputs.get(&name) {
+                Some(known) if element(known)? != element(&of_type)? => return Ok(false),
                 Some(_) => {}
                 // Something of another graph has the name.
-                None if !self.names.insert(name.clone()) => return Ok(None),
+                None if !self.names.insert(name.clone()) => return Ok(false),
                 None => {
-                    self.inputs.insert(name.clone(), of_type);
-                    inputs.push(Field { number: graph::INPUT, value: wire::Value::Bytes(input.clone()) });
+                    self.known_inputs.insert(name.clone(), of_type);
+                    self.inputs
+                        .push(Field { number: graph::INPUT, value: wire::Value::Bytes(input.clone()) });
                 }
             }
             names.insert(name.clone(), name);
         }
         for one in all(whole, graph::NODE) {
-            if !self.add_node(place, wire::read(one.clone())?, &mut names)? {
-                return Ok(None);
+            if !self.add_node(number, wire::read(one.clone())?, &mut names)? {
+                return Ok(false);
             }
         }
         for output in all(whole, graph::OUTPUT) {
             let mut fields = wire::read(output.clone())?;
             let name = text(&fields, value::NAME)?;
             let merged = names.get(&name).ok_or(Broken)?.clone();
-            let shown = format!("{name}{}", suffix(place));
+            let shown = format!("{name}{}", suffix(number));
             // Two heads may have one output in common; each has a name for it.
             self.graph.push(message_field(
                 graph::NODE,
@@ -207,13 +250,13 @@ impl Merger {
             fields.insert(0, text_field(value::NAME, &shown));
             self.outputs.push(message_field(graph::OUTPUT, &fields));
         }
-        Ok(Some(size))
+        Ok(true)
     }
 
     /// False: a node that cannot be merged.
     fn add_node(
         &mut self,
-        place: usize,
+        number: usize,
         fields: Message,
         names: &mut HashMap<String, String>,
     ) -> Result<bool, Broken> {
@@ -260,7 +303,7 @@ impl Merger {
         }
         let mut merged = Vec::with_capacity(outputs.len());
         for output in &outputs {
-            let name = if output.is_empty() { String::new() } else { self.fresh(output, place) };
+            let name = if output.is_empty() { String::new() } else { self.fresh(output, number) };
             if !name.is_empty() {
                 names.insert(output.clone(), name.clone());
             }
@@ -274,7 +317,7 @@ impl Merger {
             // Names of nodes are to be different, too.
             let own = text(&rewritten, node::NAME)?;
             rewritten.remove(name);
-            rewritten.push(text_field(node::NAME, &format!("{own}{}", suffix(place))));
+            rewritten.push(text_field(node::NAME, &format!("{own}{}", suffix(number))));
         }
         self.graph.push(message_field(graph::NODE, &rewritten));
         self.nodes.insert(key, merged);
@@ -282,9 +325,9 @@ impl Merger {
     }
 
     /// A name that nothing else has.
-    fn fresh(&mut self, name: &str, place: usize) -> String {
+    fn fresh(&mut self, name: &str, number: usize) -> String {
         let mut fresh = name.to_owned();
-        let mut n = place;
+        let mut n = number;
         while !self.names.insert(fresh.clone()) {
             fresh = format!("{name}/{n}");
             n += 1;

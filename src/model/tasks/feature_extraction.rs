@@ -98,7 +98,7 @@ struct Nearest {
 
 pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn Task>, TaskError> {
     let package = context.package;
-    if package.head != Head::None && package.outputs.iter().all(|port| port.name != "last_hidden_state") {
+    if !package.serves(Head::None) && package.outputs.iter().all(|port| port.name != "last_hidden_state") {
         let what = format!("the package's head is {}, and it gives no hidden states", package.head.as_str());
         return Err(TaskError::option("", what, "a package of the encoder alone, or another task"));
     }

@@ -1,8 +1,8 @@
 //! What a head's raw output means: one file a task. Pure.
 //!
 //! A task says what the model is to read of a text ([`Plan`]), what of the graph's answer is kept
-//! ([`Reads`]), and makes a [`Prediction`] of the answers. Another task is a file here, and a line in
-//! `tasks!` below: its options become part of the pipeline's schema by that.
+//! ([`Reads`]), and makes a [`Prediction`] of the answers. Another task is a file here, and two lines below, one
+//! among the modules and one in `tasks!`: its options become part of the pipeline's schema by that.
 
 mod classification;
 mod feature_extraction;

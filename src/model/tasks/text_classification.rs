@@ -16,7 +16,7 @@ pub struct Options {
     /// Give so many labels, the best first, as `top`. Absent: only the best, as `label`.
     #[schemars(range(min = 1))]
     pub top_k: Option<u32>,
-    /// Can a text have several labels, so that each one's score stands by itself? Then those from `threshold` on are given as `labels`. Absent: as the package says (`problem_type`), and `labels` only with a `threshold`.
+    /// Can a text have several labels, so that each one's score stands by itself? Then those from `threshold` on are given as `labels`. Absent: as the package says (`problem_type`), and `labels` only with a `threshold`. A single label's score always stands by itself.
     pub multi_label: Option<bool>,
     /// For texts that can have several labels: from which score on a label is one of them, for all labels or for each by name. Absent, and for labels that are not named: 0.5.
     pub threshold: Option<Threshold>,
@@ -57,11 +57,11 @@ pub struct TextClassification {
 
 pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn Task>, TaskError> {
     let package = context.package;
-    if package.head != Head::Classification {
+    if !package.serves(Head::Classification) {
         let what = format!("the package's head is {}", package.head.as_str());
         return Err(TaskError::option("", what, "a package of …ForSequenceClassification, or another task"));
     }
-    let activation = options.activation(package.activation)?;
+    let activation = options.activation(package.activation, package.labels.len())?;
     Ok(Box::new(TextClassification {
         thresholds: options.thresholds(activation, &package.labels)?,
         labels: package.labels.clone(),
@@ -74,7 +74,7 @@ pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn 
 }
 
 impl Options {
-    fn activation(&self, of_package: Activation) -> Result<Activation, TaskError> {
+    fn activation(&self, of_package: Activation, labels: usize) -> Result<Activation, TaskError> {
         let asked = self.function_to_apply.map(|function| match function {
             Function::Softmax => Activation::Softmax,
             Function::Sigmoid => Activation::Sigmoid,
@@ -88,7 +88,8 @@ impl Options {
             }
             (Some(asked), _) => Ok(asked),
             (None, Some(true)) => Ok(Activation::Sigmoid),
-            (None, Some(false)) if of_package == Activation::Sigmoid => Ok(Activation::Softmax),
+            // The only label there is would have all of 1, whatever the text.
+            (None, Some(false)) if of_package == Activation::Sigmoid && labels > 1 => Ok(Activation::Softmax),
             (None, _) => Ok(of_package),
         }
     }
@@ -160,11 +161,13 @@ mod tests {
             (json!({ "function_to_apply": "sigmoid", "multi_label": false }), Softmax, Sigmoid),
             (json!({ "function_to_apply": "softmax" }), Sigmoid, Softmax),
         ] {
-            assert_eq!(options(said.clone()).activation(package).unwrap(), expected, "{said}");
+            assert_eq!(options(said.clone()).activation(package, 2).unwrap(), expected, "{said}");
         }
+        let alone = options(json!({ "multi_label": false })).activation(Sigmoid, 1).unwrap();
+        assert_eq!(alone, Sigmoid, "of a single label");
         for function in ["none", "softmax"] {
             let said = json!({ "function_to_apply": function, "multi_label": true });
-            let error = options(said).activation(Softmax).unwrap_err().to_string();
+            let error = options(said).activation(Softmax, 2).unwrap_err().to_string();
             assert!(error.starts_with("function_to_apply: makes no scores"), "{error}");
         }
     }

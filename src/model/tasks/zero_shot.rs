@@ -62,7 +62,7 @@ struct ZeroShot {
 
 pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn Task>, TaskError> {
     let package = context.package;
-    if package.head != Head::Classification {
+    if !package.serves(Head::Classification) {
         let what = format!("the package's head is {}", package.head.as_str());
         return Err(TaskError::option("", what, "a package of …ForSequenceClassification trained on NLI"));
     }

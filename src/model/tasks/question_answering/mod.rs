@@ -69,7 +69,7 @@ struct QuestionAnswering {
 
 pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn Task>, TaskError> {
     let package = context.package;
-    if package.head != Head::Questions {
+    if !package.serves(Head::Questions) {
         let what = format!("the package's head is {}", package.head.as_str());
         return Err(TaskError::option("", what, "a package of …ForQuestionAnswering, or another task"));
     }

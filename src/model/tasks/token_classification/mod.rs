@@ -16,7 +16,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::entities::{Aggregation, Aggregator, Entity};
+use self::entities::{Aggregation, Aggregator, Entity, group_of};
 use self::redact::Redact;
 use super::places::Characters;
 use super::{Context, NoAnswer, Prediction, Reads, Seen, Task, TaskError, number, quoted};
@@ -34,7 +34,7 @@ pub struct Options {
     /// Entities with a lower score are none.
     #[schemars(title = "a number from 0 to 1", range(min = 0, max = 1))]
     min_score: f32,
-    /// Entities that are hidden in the text, by their groups: `all` that are not ignored, a list of some (`[PER]` stands there instead), or a map with a word for each.
+    /// Entities that are hidden in the text, by their groups: `all` that are not ignored, a list of some (`[PER]` stands there instead), or a map with a word for each. None of them may be ignored.
     redact: Option<Redact>,
 }
 
@@ -49,6 +49,14 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Is what has this label no entity?
+    fn ignores(&self, label: &str) -> bool {
+        let name = if self.aggregation == Aggregation::None { label } else { group_of(label) };
+        self.ignore_labels.iter().any(|ignored| ignored == name)
+    }
+}
+
 struct TokenClassification {
     options: Options,
     labels: Vec<String>,
@@ -57,12 +65,12 @@ struct TokenClassification {
 
 pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn Task>, TaskError> {
     let package = context.package;
-    if package.head != Head::Tokens {
+    if !package.serves(Head::Tokens) {
         let what = format!("the package's head is {}", package.head.as_str());
         return Err(TaskError::option("", what, "a package of …ForTokenClassification, or another task"));
     }
     if let Some(redact) = &options.redact {
-        redact.check(&package.labels)?;
+        redact.check(&package.labels, |label| options.ignores(label))?;
     }
     Ok(Box::new(TokenClassification {
         options: options.clone(),

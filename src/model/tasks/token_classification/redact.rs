@@ -50,25 +50,34 @@ impl JsonSchema for Redact {
 }
 
 impl Redact {
-    /// Do the model's labels have these groups?
-    pub(super) fn check(&self, labels: &[String]) -> Result<(), TaskError> {
+    /// Do the model's labels have these groups, and are they found? What is ignored is not hidden.
+    pub(super) fn check(&self, labels: &[String], ignores: impl Fn(&str) -> bool) -> Result<(), TaskError> {
         let named: Vec<&String> = match self {
+            Self::All(_) if labels.iter().all(|label| ignores(label)) => {
+                let what = "hides nothing: `ignore_labels` has every label of the package";
+                return Err(TaskError::option("redact", what, "ignore fewer, or leave it out"));
+            }
             Self::All(_) => Vec::new(),
             Self::Groups(groups) => groups.iter().collect(),
             Self::With(words) => words.keys().collect(),
         };
         let groups: BTreeSet<&str> = labels.iter().map(|label| group_of(label)).collect();
-        match named.into_iter().find(|group| !groups.contains(group.as_str())) {
-            None => Ok(()),
-            Some(unknown) => {
-                let what = format!("{unknown} is no group of the package's labels");
-                Err(TaskError::option(
-                    "redact",
-                    what,
-                    format!("its groups: {}", Vec::from_iter(groups).join(", ")),
-                ))
+        for group in named {
+            if !groups.contains(group.as_str()) {
+                let what = format!("{group} is no group of the package's labels");
+                let hint = format!("its groups: {}", Vec::from_iter(groups).join(", "));
+                return Err(TaskError::option("redact", what, hint));
+            }
+            if let Some(ignored) = labels.iter().find(|label| group_of(label) == group && ignores(label)) {
+                let what = match ignored == group {
+                    true => format!("{group} would not be hidden: it is in `ignore_labels`"),
+                    false => format!("{group} would not be hidden where it is {ignored}: that is ignored"),
+                };
+                let hint = format!("take it out of `redact`, or write `ignore_labels` without {ignored}");
+                return Err(TaskError::option("redact", what, hint));
             }
         }
+        Ok(())
     }
 
     /// What stands in the place of an entity of this group; `None`: it stays.

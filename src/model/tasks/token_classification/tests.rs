@@ -133,13 +133,47 @@ fn a_group_that_the_package_does_not_have_is_refused() {
         (json!({ "ORG": "x" }), false),
     ] {
         let redact: Redact = serde_json::from_value(redact.clone()).unwrap();
-        let checked = redact.check(&labels);
+        let checked = redact.check(&labels, |_| false);
         assert_eq!(checked.is_ok(), good, "{redact:?}");
         if let Err(error) = checked {
             assert!(error.to_string().ends_with("its groups: LOC, O, PER"), "{error}");
         }
     }
     assert!(serde_json::from_value::<Redact>(json!("some")).is_err());
+}
+
+#[test]
+fn a_group_that_is_ignored_cannot_be_hidden() {
+    let labels = LABELS.map(str::to_owned);
+    for (options, told) in [
+        (json!({ "redact": "all" }), None),
+        (json!({ "redact": ["PER"], "ignore_labels": ["O", "LOC"] }), None),
+        (json!({ "redact": ["O"], "ignore_labels": [] }), None),
+        (json!({ "redact": "all", "ignore_labels": ["O", "PER"] }), None),
+        // Ignored are groups, and this is none.
+        (json!({ "redact": ["PER"], "ignore_labels": ["B-PER"] }), None),
+        (json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "none" }), None),
+        (json!({ "redact": ["O"] }), Some("O would not be hidden: it is in `ignore_labels`")),
+        (json!({ "redact": { "LOC": "", "O": "" } }), Some("O would not be hidden")),
+        (json!({ "redact": ["PER"], "ignore_labels": ["O", "PER"] }), Some("PER would not be hidden: it is")),
+        (
+            json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "first" }),
+            Some("PER would not"),
+        ),
+        (
+            json!({ "redact": ["LOC", "PER"], "ignore_labels": ["I-PER"], "aggregation": "none" }),
+            Some("PER would not be hidden where it is I-PER: that is ignored"),
+        ),
+        (json!({ "redact": "all", "ignore_labels": ["O", "PER", "LOC"] }), Some("hides nothing")),
+    ] {
+        let of: Options = serde_json::from_value(options.clone()).unwrap();
+        let checked = of.redact.as_ref().unwrap().check(&labels, |label| of.ignores(label));
+        match (checked, told) {
+            (Ok(()), None) => {}
+            (Err(error), Some(told)) => assert!(error.to_string().contains(told), "{options}: {error}"),
+            (checked, _) => panic!("{options}: {checked:?}"),
+        }
+    }
 }
 
 proptest! {

@@ -200,8 +200,10 @@ impl Stages {
 
 /// What the text workers read records with.
 pub(crate) fn reader(settings: &Settings, streams: Vec<Stream>, redacts: bool) -> Reader {
+    let names = settings.results.iter().map(|result| result.name.as_deref());
     let decoder = Decoder::new(&settings.input, &settings.output)
-        .keeping_sources(redacts || !settings.output.redact.is_empty());
+        .keeping_sources(redacts || !settings.output.redact.is_empty())
+        .writing(names.map(|name| settings.output.header(name)).collect());
     Reader::new(decoder, Masker::new(&settings.input.mask), streams, settings.input.on_empty)
 }
 

@@ -11,7 +11,7 @@ use crate::fate::Fate;
 use crate::model::tasks::{Context, Task, TaskError};
 use crate::model::{self, Head, InferError, Loaded, ModelError, Reads, Receipt};
 use crate::telemetry::Health;
-use crate::text::{Plan, Stream, TextTokenizer, TokenizeError};
+use crate::text::{Masker, Plan, Stream, TextTokenizer, TokenizeError};
 
 /// Everything that a pipeline's stages need of its models.
 pub struct Results {
@@ -318,8 +318,9 @@ impl Results {
     pub fn facts(&self) -> Vec<ModelFacts<'_>> {
         let mut facts = Vec::with_capacity(self.tasks.len());
         for result in &self.tasks {
-            let (labels, classifies) = (result.task.labels(), result.task.is_probability());
-            facts.push(ModelFacts { max_length: result.max_length, labels, classifies });
+            let task = &result.task;
+            let (labels, classifies, redacts) = (task.labels(), task.is_probability(), task.redacts());
+            facts.push(ModelFacts { max_length: result.max_length, labels, classifies, redacts });
         }
         facts
     }
@@ -335,6 +336,7 @@ impl Results {
     /// Lets each task ask its model what it wants to know before the first record.
     fn prepare(&mut self, settings: &Settings) -> Result<(), ResultsError> {
         let Self { models, streams, tasks } = self;
+        let masker = Masker::new(&settings.input.mask);
         for (result, of) in tasks.iter_mut().zip(settings.results.iter()) {
             let Some((model, stream)) = streams.get(result.stream) else { continue };
             let Some(session) = models.get_mut(*model).and_then(|model| model.sessions.first_mut()) else {
@@ -344,8 +346,10 @@ impl Results {
             let before = &result.before;
             let mut ask = |texts: &[&str]| {
                 let one = |text: &&str| {
+                    // As a record with this text is read.
+                    let (text, _) = masker.apply(text);
                     let (mut tokens, _) =
-                        stream.tokenizer.tokenize(text).map_err(|_| InferError::NoTokens)?;
+                        stream.tokenizer.tokenize(&text).map_err(|_| InferError::NoTokens)?;
                     let tokens = tokens.swap_remove(0);
                     let length = tokens.ids.len();
                     let answer =

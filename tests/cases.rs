@@ -317,6 +317,47 @@ FAIL     json (p.tests.yaml:6)
     assert_eq!((code, shown.as_str()), (1, expected));
 }
 
+/// Several results have headers of their own: what was tagged before has one of them.
+#[test]
+fn what_has_a_results_header_is_not_tagged_again() {
+    let cases = "\
+tests:
+- name: tagged before
+  input: a delight
+  headers: { nlp.mood: '{}' }
+  expect: { passed: field_exists }
+- name: not yet
+  input: a delight
+  headers: { nlp: '{}', nlp.other: '{}' }
+  expect: { label: positive, headers: { nlp.mood.label: positive } }
+";
+    let scratch = Scratch::new("", cases);
+    let model = repository().join("models/sentiment");
+    let text = format!(
+        "input: {{ topics: [reviews], format: text }}\nresults: {{ mood: {{ model: {{ path: {} }} }} }}\noutput: {{ topic: tagged, mode: headers, on_existing: keep }}\n",
+        model.display()
+    );
+    std::fs::write(scratch.pipeline(), text).unwrap();
+    let (code, shown) = scratch.test(&[]);
+    assert_eq!((code, shown.as_str()), (0, "ok       tagged before\nok       not yet\n2 passed, 0 failed\n"));
+    let (code, shown) = scratch.test(&["--set", "output.on_existing=error", "--filter", "tagged"]);
+    assert!(code == 1 && shown.contains("field_exists: the record has `nlp.mood` already"), "{shown}");
+}
+
+#[test]
+fn what_would_pass_by_unhidden_is_refused() {
+    let scratch = Scratch::new("", "tests: [{ name: a, input: { a: 10.0.0.7 } }]\n");
+    let text = "input: { topics: [t], text: '{/a}. {/b}', on_missing_text: pass-through }\nmodel: { path: nowhere }\noutput: { redact: [ips] }\n";
+    std::fs::write(scratch.pipeline(), text).unwrap();
+    let (code, shown) = scratch.test(&[]);
+    assert_eq!(code, 2, "{shown}");
+    assert!(
+        shown.contains("input.on_missing_text: is `pass-through`, and the text has several parts"),
+        "{shown}"
+    );
+    assert!(shown.contains("help: `dead-letter`"), "{shown}");
+}
+
 #[test]
 fn check_looks_at_the_cases_too() {
     let scratch =

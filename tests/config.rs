@@ -446,7 +446,7 @@ fn rules_across_keys() {
 fn facts(max_length: usize) -> ModelFacts<'static> {
     static LABELS: std::sync::LazyLock<[String; 2]> =
         std::sync::LazyLock::new(|| ["negative".into(), "positive".into()]);
-    ModelFacts { max_length, labels: &*LABELS, classifies: true }
+    ModelFacts { max_length, labels: &*LABELS, classifies: true, redacts: false }
 }
 
 #[test]
@@ -454,6 +454,46 @@ fn constructors_give_what_an_unwritten_key_gives() {
     let settings = Case::new().load("input: {topics: [a]}\nmodel: {path: x}\n").settings;
     assert_eq!(settings.input, Input::new(&["a"], Format::Json(TextSelector::Pointer("/text".into()))));
     assert_eq!(settings.output, Output::new(OutputMode::Splice));
+}
+
+/// What is not looked at is not hidden: it does not go out.
+#[test]
+fn nothing_passes_by_what_is_to_be_hidden() {
+    let on = |input: &str, output: &str| {
+        format!("input: {{topics: [a]{input}}}\nmodel: {{path: x}}\noutput: {{{output}}}\n")
+    };
+    let two = ", text: '{/subject}. {/body}'";
+    let missing = ", on_missing_text: pass-through";
+    let refused = [
+        (format!("{two}{missing}"), "", "1 input.on_missing_text"),
+        (format!(", text: /q, pair: /a{missing}"), "", "1 input.on_missing_text"),
+        (", text: /q, pair: /a, on_empty: pass-through".to_owned(), "", "1 input.on_empty"),
+        (String::new(), "on_existing: keep", "3 output.on_existing"),
+        (", format: text".to_owned(), "mode: headers, on_existing: keep", "3 output.on_existing"),
+    ];
+    let by_task = ModelFacts { redacts: true, ..facts(256) };
+    for (input, output, place) in &refused {
+        let hiding =
+            on(input, &format!("redact: [ips]{}{output}", if output.is_empty() { "" } else { ", " }));
+        let problems = Case::new().problems(&hiding);
+        assert_eq!(places(&problems), [*place], "{hiding}");
+        let told = the_one(&problems);
+        assert!(told.what.contains("`output.redact`") && told.hint.is_some(), "{told}");
+        // A task that hides is known when its package is; and nobody is told twice.
+        let open = Case::new().load(&on(input, output));
+        let problems = config::check_against_model(&open.settings, &[by_task]);
+        let told = the_one(&problems);
+        assert!(place.ends_with(&told.path) && told.what.contains("`task`"), "{told}");
+        assert!(config::check_against_model(&open.settings, &[facts(256)]).is_empty());
+    }
+    for (input, output) in [
+        (format!(", text: '{{/a}} {{/a}}'{missing}, on_empty: pass-through"), ""),
+        (format!("{two}, on_empty: pass-through"), "on_existing: replace, "),
+        (", format: text, on_empty: pass-through".to_owned(), "mode: envelope, "),
+    ] {
+        let loaded = Case::new().load(&on(&input, &format!("{output}redact: [ips]")));
+        assert!(config::check_against_model(&loaded.settings, &[by_task]).is_empty());
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod selector;
 pub mod settings;
 mod topics;
 mod units;
+mod unread;
 mod validate;
 mod values;
 mod words;

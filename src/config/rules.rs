@@ -8,6 +8,7 @@ use super::settings::{
     Batch, Delivery, Kafka, LongText, PasswordMechanism, ProviderKind, ResultList, Sasl, Settings,
 };
 use super::topics::Subscription;
+use super::unread::unread;
 
 /// Records that sit in batches: one in every session, and one more for each model that is being collected.
 pub(super) fn records_in_batches(batch: &Batch, results: &ResultList) -> usize {
@@ -26,6 +27,7 @@ pub(super) fn across(settings: &Settings) -> Vec<Problem> {
         no_effect(settings),
         stuck(settings),
         in_the_open(settings),
+        settings.output.redact.first().map_or_else(Vec::new, |_| unread(settings, "output.redact")),
     ]
     .concat()
 }
@@ -206,6 +208,8 @@ pub struct ModelFacts<'a> {
     pub labels: &'a [String],
     /// Its scores are probabilities, not numbers of their own kind (a regression's).
     pub classifies: bool,
+    /// It hides parts of the text.
+    pub redacts: bool,
 }
 
 /// The rules that need the packages: token budget, window overlap, labels. One of `facts` for each result.
@@ -241,6 +245,10 @@ pub fn check_against_model(settings: &Settings, facts: &[ModelFacts<'_>]) -> Vec
             let what = "is a label of the package: nobody could tell the two apart";
             found.push(Problem::error("output.uncertain_label", what).hint("another word"));
         }
+    }
+    let redacts = settings.results.iter().zip(facts).find(|(_, facts)| facts.redacts);
+    if let Some((result, _)) = redacts.filter(|_| settings.output.redact.is_empty()) {
+        found.extend(unread(settings, &result.at("task")));
     }
     found.extend(routes(settings, facts));
     found

@@ -17,6 +17,7 @@ use crate::model::tasks::{NoAnswer, Prediction, Seen, Task, number, quoted};
 use crate::record::{DeadLetter, Emit, Header, LabelOf, Outcome, Reason, Record, Stage};
 use crate::results::{ResultTask, part_of};
 use crate::text::{Amount, Masker, Place, TokenCount, TokenizeError};
+use redact::{Hidden, Redaction};
 use result::ReceiptWriter;
 
 /// Writes results as one pipeline says.
@@ -26,18 +27,19 @@ pub struct Enricher {
     route_by: Option<usize>,
     /// Other topics than the pipeline's, by label.
     routes: Vec<(String, Arc<str>)>,
-    field: String,
     /// `"field":`, escaped.
     key: String,
     mode: OutputMode,
-    /// Parts of the text that are hidden, whatever the models say.
-    hidden: Option<Masker>,
+    /// Parts of the text that are hidden by their form, whatever the models say.
+    forms: Option<Masker>,
     source_headers: bool,
 }
 
 /// One of the results.
 struct ResultWriter {
     name: Option<Arc<str>>,
+    /// Where it goes with `mode: headers`.
+    header: String,
     task: Box<dyn Task>,
     reads: Reads,
     before: Vec<Reads>,
@@ -52,11 +54,22 @@ enum Made {
     Missing(DeadLetter),
 }
 
+impl Made {
+    /// Of the text.
+    fn redactions(&self) -> &[Redaction] {
+        match self {
+            Self::Result(prediction, _) => &prediction.redactions,
+            Self::Missing(_) => &[],
+        }
+    }
+}
+
 impl Enricher {
     /// For one pipeline and the models that really run.
     pub fn new(results: Vec<ResultTask>, output: &Output) -> Self {
         let writer = |result: ResultTask| ResultWriter {
             reads: result.task.reads(),
+            header: output.header(result.name.as_deref()),
             name: result.name.map(Arc::from),
             task: result.task,
             before: result.before,
@@ -77,10 +90,9 @@ impl Enricher {
                 .iter()
                 .map(|(label, topic)| (label.clone(), topic.as_str().into()))
                 .collect(),
-            field: output.field.clone(),
             key: format!("{}:", quoted(&output.field)),
             mode: output.mode,
-            hidden: (!output.redact.is_empty()).then(|| Masker::new(&output.redact)),
+            forms: (!output.redact.is_empty()).then(|| Masker::new(&output.redact)),
             source_headers: output.source_headers,
         }
     }
@@ -115,12 +127,14 @@ impl Enricher {
         let bytes = (document.text.len(), document.text_bytes_seen);
         let (mut labels, mut tokens) = (Vec::with_capacity(1), TokenCount { used: 0, seen: 0 });
         let mut written = Vec::with_capacity(made.len());
-        let mut redactions = Vec::new();
+        // What one result hides, no other one tells.
+        let redactions = made.iter().flat_map(Made::redactions).cloned().collect();
+        let hidden = Hidden::new(&document, redactions, self.forms.as_ref());
         for (place, (result, made)) in self.results.iter().zip(made).enumerate() {
             match made {
                 Made::Result(prediction, amount) => {
-                    written.push(result.receipt.json(&prediction.json, &amount, bytes));
-                    redactions.extend(prediction.redactions);
+                    let said = hidden.said(&prediction, &document.text);
+                    written.push(result.receipt.json(&said, &amount, bytes));
                     // Of several results the text is one.
                     tokens.used = tokens.used.max(amount.tokens.used);
                     tokens.seen = tokens.seen.max(amount.tokens.seen);
@@ -150,8 +164,7 @@ impl Enricher {
         }
         let result = self.whole(written);
         let old = document.record.value.as_deref().unwrap_or_default();
-        let hidden = self.hidden.as_ref();
-        let mut edits = redact::edits(&redactions, hidden, &document);
+        let Hidden { of_text, of_value: mut edits } = hidden;
         let value = match document.place {
             Place::Insert { brace, comma } => {
                 let member = format!("{}{}{result}", if comma { "," } else { "" }, self.key);
@@ -159,12 +172,15 @@ impl Enricher {
                 Some(over(old, edits))
             }
             Place::Replace(values) => {
+                // Where the text stood in the old result, it goes with it.
+                let stays = |at: &Range<usize>| values.iter().all(|v| at.end <= v.start || v.end <= at.start);
+                edits.retain(|(at, _)| stays(at));
                 edits.extend(values.into_iter().map(|at| (at, result.clone())));
                 Some(over(old, edits))
             }
             Place::Envelope { whole } => {
                 let text = whole.as_ref().unwrap_or(&document.text);
-                let text = quoted(&redact::text(text, redactions, hidden));
+                let text = quoted(&redact::written(text, &of_text));
                 Some(format!(r#"{{"text":{text},{}{result}}}"#, self.key).into_bytes())
             }
             Place::Outside if edits.is_empty() => None,
@@ -189,14 +205,11 @@ impl Enricher {
 
     fn headers(&self, written: &[String], labels: &[LabelOf], headers: &mut Vec<Header>) {
         for (result, json) in self.results.iter().zip(written) {
-            let field = match &result.name {
-                Some(name) => format!("{}.{name}", self.field),
-                None => self.field.clone(),
-            };
-            headers.push(Header::new(field.clone(), json.clone()));
+            let name = &result.header;
+            headers.push(Header::new(name.clone(), json.clone()));
             if let Some(label) = labels.iter().find(|label| label.result == result.name) {
-                headers.push(Header::new(format!("{field}.label"), label.label.clone()));
-                headers.push(Header::new(format!("{field}.score"), number(label.score)));
+                headers.push(Header::new(format!("{name}.label"), label.label.clone()));
+                headers.push(Header::new(format!("{name}.score"), number(label.score)));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is added, and that nothing else changes.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
@@ -8,8 +9,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::batch::StreamHead;
-use crate::config::settings::{Combine, Format, Input, OnExisting, TextSelector, Uncertain};
-use crate::model::tasks::{Activation, TextClassification};
+use crate::config::settings::{
+    Combine, Format, Input, Mask, OnExisting, TemplatePart, TextSelector, Uncertain,
+};
+use crate::model::tasks::{Activation, Quote, TextClassification};
 use crate::model::{InferError, Output as Logits, Receipt};
 use crate::record::{Offset, Timestamp};
 use crate::text::{Decoded, Decoder, Document, Note, TokenCount};
@@ -372,7 +375,7 @@ impl Task for HidesFirst {
         }
         let end = seen.text.find(' ').unwrap_or(seen.text.len());
         let redactions = vec![(0..end, "[NAME]".to_owned())];
-        Ok(Prediction { json: r#""entities":[]"#.to_owned(), label: None, redactions })
+        Ok(Prediction { json: r#""entities":[]"#.to_owned(), redactions, ..Prediction::default() })
     }
 }
 
@@ -396,6 +399,12 @@ fn redactable(output: &Output, format: Format, value: &str) -> Document {
     }
 }
 
+/// These pieces, and nothing between them.
+fn template(pointers: &[&str]) -> Format {
+    let parts = pointers.iter().map(|pointer| TemplatePart::Pointer((*pointer).to_owned()));
+    Format::Json(TextSelector::Template(parts.collect()))
+}
+
 #[test]
 fn what_is_hidden_is_hidden_wherever_the_text_is_written_and_nothing_else_changes() {
     let hidden = |mode: OutputMode, format: Format, value: &str| {
@@ -413,16 +422,210 @@ fn what_is_hidden_is_hidden_wherever_the_text_is_written_and_nothing_else_change
         value.starts_with(r#"{"n":1.10,"t":"[NAME] \"x\"" ,"u":"Zoe","nlp":{"entities":[],"model""#),
         "{value}"
     );
-    let template = crate::config::settings::TemplatePart::Pointer;
-    let two = vec![template("/a".to_owned()), template("/b".to_owned())];
-    let value =
-        hidden(OutputMode::Splice, Format::Json(TextSelector::Template(two)), r#"{"b":"n Lee","a":"An"}"#);
+    let value = hidden(OutputMode::Splice, template(&["/a", "/b"]), r#"{"b":"n Lee","a":"An"}"#);
     assert!(value.starts_with(r#"{"b":"[NAME] Lee","a":"[NAME]","nlp""#), "{value}");
     assert_eq!(hidden(OutputMode::Headers, Format::Text, "\u{feff}Ann is in"), "\u{feff}[NAME] is in");
     assert!(
         hidden(OutputMode::Envelope, Format::Text, "Ann is in")
             .starts_with(r#"{"text":"[NAME] is in","nlp""#)
     );
+}
+
+/// What comes out of a pipeline that hides what has these forms.
+fn without(forms: &[Mask], mode: OutputMode, input: &Input, value: &str) -> Emit {
+    let output = Output { redact: forms.to_vec(), ..output(mode) };
+    let decoder = Decoder::new(input, &output).keeping_sources(true);
+    let record =
+        Record { value: Some(value.as_bytes().to_vec()), ..document(&output, Format::Text, 99, "x").record };
+    match decoder.decode(record) {
+        Ok(Decoded::Document(document)) => emit(&enricher(&output, true), document),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn value_of(emit: Emit) -> String {
+    String::from_utf8(emit.value.unwrap()).unwrap()
+}
+
+#[test]
+fn forms_are_hidden_in_each_mode() {
+    let ips = |mode, input: &Input, value: &str| without(&[Mask::Ips], mode, input, value);
+    let (raw, of_json) = (Input::new(&[], Format::Text), Input::new(&[], json("/t")));
+    let given = r#"{"n":1.10,"t":"client:10.0.0.7 \u00e9" ,"u":"10.0.0.7"}"#;
+    assert_eq!(
+        value_of(ips(OutputMode::Splice, &of_json, given)),
+        format!(r#"{{"n":1.10,"t":"client:[ip] é" ,"u":"10.0.0.7","nlp":{RESULT}}}"#)
+    );
+    assert_eq!(
+        value_of(ips(OutputMode::Envelope, &of_json, given)),
+        format!(r#"{{"text":"client:[ip] é","nlp":{RESULT}}}"#)
+    );
+    assert_eq!(
+        value_of(ips(OutputMode::Headers, &of_json, given)),
+        r#"{"n":1.10,"t":"client:[ip] é" ,"u":"10.0.0.7"}"#
+    );
+    let line = "\u{feff}from 10.0.0.7 to ::1";
+    let enveloped = format!(r#"{{"text":"from [ip] to [ip]","nlp":{RESULT}}}"#);
+    assert_eq!(value_of(ips(OutputMode::Envelope, &raw, line)), enveloped);
+    let in_headers = ips(OutputMode::Headers, &raw, line);
+    assert_eq!(in_headers.headers.first(), Some(&Header::new("nlp", RESULT)));
+    assert_eq!(value_of(in_headers), "\u{feff}from [ip] to [ip]");
+    // What has nothing to hide is not written anew.
+    let escaped = r#"{"t":"\u0061"}"#;
+    assert_eq!(ips(OutputMode::Headers, &of_json, escaped).value, None);
+    // Nor is the beginning of a form a way out of it, where the text was cut within one.
+    let cut = Input { max_text_bytes: NonZeroUsize::new(12).unwrap(), ..raw };
+    let whole = value_of(ips(OutputMode::Envelope, &cut, "from 10.0.0.7 on"));
+    assert!(whole.starts_with(r#"{"text":"from [ip] on","nlp""#), "{whole}");
+}
+
+#[test]
+fn the_second_text_of_a_pair_is_hidden_too() {
+    let pair = |second: &str, value: &str| {
+        let input = Input { pair: Some(second.to_owned()), ..Input::new(&[], json("/q")) };
+        value_of(without(&[Mask::Ips], OutputMode::Splice, &input, value))
+    };
+    assert_eq!(
+        pair("/a", r#"{"a":"it is 10.0.0.7","q":"10.0.0.1?"}"#),
+        format!(r#"{{"a":"it is [ip]","q":"[ip]?","nlp":{RESULT}}}"#)
+    );
+    assert_eq!(pair("/q", r#"{"q":"10.0.0.1?"}"#), format!(r#"{{"q":"[ip]?","nlp":{RESULT}}}"#));
+    // What a result hides of the first is not looked for at the same place of the second.
+    let output = output(OutputMode::Splice);
+    let input = Input { pair: Some("/a".to_owned()), ..Input::new(&[], json("/q")) };
+    let decoder = Decoder::new(&input, &output).keeping_sources(true);
+    let record = document(&output, Format::Text, 99, r#"{"q":"Ann who?","a":"The one"}"#).record;
+    let Ok(Decoded::Document(document)) = decoder.decode(record) else { panic!() };
+    let enricher = Enricher::new(vec![hides(None, false, true)], &output);
+    let answers = vec![Ok(Logits { logits: vec![0.0] })];
+    let Outcome::Enriched { emit, .. } =
+        enricher.outcome(Joined { head: head(document, AMOUNT, &[8]), answers })
+    else {
+        panic!()
+    };
+    let value = value_of(emit);
+    assert!(value.starts_with(r#"{"q":"[NAME] who?","a":"The one","nlp""#), "{value}");
+}
+
+#[test]
+fn a_text_in_the_old_result_goes_with_it() {
+    let hidden = |pointer: &str, value: &str| {
+        value_of(without(&[Mask::Ips], OutputMode::Splice, &Input::new(&[], json(pointer)), value))
+    };
+    assert_eq!(hidden("/nlp", r#"{"nlp":"at 10.0.0.7","n":1}"#), format!(r#"{{"nlp":{RESULT},"n":1}}"#));
+    assert_eq!(
+        hidden("/nlp/text", r#"{"nlp":{"text":"at 10.0.0.7","n":1}}"#),
+        format!(r#"{{"nlp":{RESULT}}}"#)
+    );
+    assert_eq!(
+        hidden("/t", r#"{"nlp":1,"t":"at 10.0.0.7","nlp":2}"#),
+        format!(r#"{{"nlp":{RESULT},"t":"at [ip]","nlp":{RESULT}}}"#)
+    );
+}
+
+#[test]
+fn a_string_that_a_template_names_twice_is_written_once() {
+    let input = Input::new(&[], template(&["/t", "/u", "/t"]));
+    let value =
+        value_of(without(&[Mask::Ips], OutputMode::Splice, &input, r#"{"t":"at 10.0.0.7 ","u":"::1"}"#));
+    assert_eq!(value, format!(r#"{{"t":"at [ip] ","u":"[ip]","nlp":{RESULT}}}"#));
+    // What is found in one of the two is hidden.
+    let output = output(OutputMode::Headers);
+    let document = redactable(&output, template(&["/t", "/u", "/t"]), r#"{"t":"Ann","u":" "}"#);
+    let enricher = Enricher::new(vec![hides(None, false, true)], &output);
+    let answers = vec![Ok(Logits { logits: vec![0.0] })];
+    let outcome = enricher.outcome(Joined { head: head(document, AMOUNT, &[8]), answers });
+    let Outcome::Enriched { emit, .. } = outcome else { panic!() };
+    assert_eq!(value_of(emit), r#"{"t":"[NAME]","u":" "}"#);
+}
+
+/// Quotes some bytes of the text, as words of its own.
+struct Tells(Vec<(Range<usize>, &'static str)>);
+
+impl Task for Tells {
+    fn reads(&self) -> Reads {
+        Reads::Logits { labels: 1 }
+    }
+
+    fn predict(&self, _: &Seen<'_>, _: &[&[f32]]) -> Result<Prediction, NoAnswer> {
+        let mut prediction = Prediction { json: r#""told":["#.to_owned(), ..Prediction::default() };
+        for (place, (text, words)) in self.0.iter().enumerate() {
+            prediction.json += if place > 0 { "," } else { "" };
+            let start = prediction.json.len();
+            prediction.json += &quoted(words);
+            let json = start..prediction.json.len();
+            prediction.quotes.push(Quote { json, text: text.clone() });
+        }
+        prediction.json.push(']');
+        Ok(prediction)
+    }
+}
+
+#[test]
+fn no_result_tells_what_is_hidden_in_the_text() {
+    let output = Output { redact: vec![Mask::Ips], ..output(OutputMode::Headers) };
+    let text = "Ann: 10.0.0.7:80, \"é\" 10.0.0.8";
+    let told = Tells(vec![
+        (0..3, "ann"),
+        (0..16, "ann : 10. 0. 0. 7 : 80"),
+        (8..11, "0.0"),
+        (16..22, ", \"é\""),
+        (18..31, "\"é\" 10. 0. 0. 8"),
+        (6..6, "0"),
+    ]);
+    let of = |name: &str, stream, task: Box<dyn Task>| ResultTask {
+        name: Some(name.to_owned()),
+        task,
+        stream,
+        ..hides(None, false, true)
+    };
+    let tells = of("tells", 0, Box::new(told));
+    let first = of("first", 1, Box::new(HidesFirst { fails: false }));
+    let enricher = Enricher::new(vec![tells, first], &output);
+    let mut all = head(redactable(&output, Format::Text, text), AMOUNT, &[8]);
+    all.streams.push(Ok(StreamHead { amount: AMOUNT, notes: vec![Note { length: 10, ..Note::default() }] }));
+    let answers = vec![Ok(Logits { logits: vec![0.0] }), Ok(Logits { logits: vec![0.0] })];
+    let Outcome::Enriched { emit, .. } = enricher.outcome(Joined { head: all, answers }) else { panic!() };
+    let told: Value = serde_json::from_slice(emit.headers[0].value.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        told["told"],
+        serde_json::json!(["[NAME]", "[NAME] [ip]", "[ip]", ", \"é\"", "\"é\" [ip]", "[ip]"]),
+        "also what another result hides"
+    );
+    assert_eq!(value_of(emit), "[NAME] [ip], \"é\" [ip]");
+}
+
+proptest! {
+    /// Whatever the object, and wherever in it the text is: what comes out is JSON, the strings that were read have
+    /// no address any more, nor has the result, and every other member is as it was.
+    #[test]
+    fn hiding_breaks_nothing(
+        members in prop::collection::vec(("[a-c]|nlp", "[a-z \\\\\"é]{0,9}", any::<bool>()), 1..6),
+        named in prop::collection::vec(0usize..6, 1..4),
+        pair in prop::option::of(0usize..6),
+    ) {
+        let members: BTreeMap<String, String> = members
+            .into_iter()
+            .map(|(key, words, has)| (key, format!("x{words}{}", if has { " 10.0.0.7 " } else { "" })))
+            .collect();
+        let old = serde_json::to_string(&members).unwrap();
+        let keys: Vec<String> = members.keys().map(|key| format!("/{key}")).collect();
+        let pointers: Vec<&str> = named.iter().map(|i| keys[i % keys.len()].as_str()).collect();
+        let pair = pair.map(|i| keys[i % keys.len()].clone());
+        let read = |key: &String| {
+            let pointer = format!("/{key}");
+            pointers.contains(&pointer.as_str()) || pair.as_ref() == Some(&pointer)
+        };
+        let input = Input { pair: pair.clone(), ..Input::new(&[], template(&pointers)) };
+        let new = value_of(without(&[Mask::Ips], OutputMode::Splice, &input, &old));
+        let after: BTreeMap<String, Value> = serde_json::from_str(&new).unwrap();
+        prop_assert_eq!(&after["nlp"], &serde_json::from_str::<Value>(RESULT).unwrap());
+        prop_assert_eq!(after.len(), members.len() + usize::from(!members.contains_key("nlp")));
+        for (key, was) in members.iter().filter(|(key, _)| *key != "nlp") {
+            let expected = if read(key) { was.replace("10.0.0.7", "[ip]") } else { was.clone() };
+            prop_assert_eq!(&after[key], &Value::from(expected), "{}", &new);
+        }
+    }
 }
 
 #[test]

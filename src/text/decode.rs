@@ -25,6 +25,8 @@ pub struct Decoder {
     mode: OutputMode,
     field: String,
     on_existing: OnExisting,
+    /// Headers that a result would be written to.
+    headers: Vec<String>,
     max_text_bytes: usize,
     /// Where the second text of a pair is.
     second: Option<Part>,
@@ -59,7 +61,8 @@ pub struct Document {
     pub text: String,
     /// The second text of a pair, where the pipeline names one.
     pub second: Option<String>,
-    /// Where the pieces of `text` stand in a JSON value, in order; kept only where it is to be redacted.
+    /// Where the pieces of `text` stand in a JSON value, in order, and at last that of `second`; kept only where
+    /// it is to be redacted.
     pub sources: Vec<Source>,
     /// Bytes of the whole text, where `text` was cut at `max_text_bytes`; else its length.
     pub text_bytes_seen: usize,
@@ -77,7 +80,7 @@ impl Document {
 /// A piece of a text, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Bytes of `Document::text`.
+    /// Bytes of the text, were it not cut; none of the second text of a pair.
     pub text: Range<usize>,
     /// Bytes of the record's value: a JSON string, quotes included.
     pub value: Range<usize>,
@@ -229,6 +232,7 @@ impl Decoder {
             mode: output.mode,
             field: output.field.clone(),
             on_existing: output.on_existing,
+            headers: vec![output.header(None)],
             max_text_bytes: input.max_text_bytes.get(),
             second: input.pair.as_deref().map(Part::pointer),
             keep_sources: false,
@@ -243,6 +247,13 @@ impl Decoder {
     #[must_use]
     pub fn keeping_sources(mut self, keep: bool) -> Self {
         self.keep_sources = keep;
+        self
+    }
+
+    /// The same, of a pipeline whose results go to these headers.
+    #[must_use]
+    pub fn writing(mut self, headers: Vec<String>) -> Self {
+        self.headers = headers;
         self
     }
 
@@ -301,15 +312,16 @@ impl Decoder {
         }
     }
 
-    /// With `mode: headers`: is our header there, and to be kept?
+    /// With `mode: headers`: is one of our headers there, and to be kept?
     fn is_tagged_before(&self, record: &Record) -> Result<bool, DecodeError> {
-        let there = || record.headers.iter().any(|h| h.name == self.field.as_bytes());
-        if self.mode != OutputMode::Headers || !there() {
+        if self.mode != OutputMode::Headers {
             return Ok(false);
         }
+        let there = |name: &&String| record.headers.iter().any(|h| h.name == name.as_bytes());
+        let Some(ours) = self.headers.iter().find(there) else { return Ok(false) };
         match self.on_existing {
             OnExisting::Keep => Ok(true),
-            OnExisting::Error => Err(DecodeError::FieldExists(self.field.clone())),
+            OnExisting::Error => Err(DecodeError::FieldExists(ours.clone())),
             // Ours come last, and in Kafka the last header of a name is the one that counts.
             OnExisting::Replace => Ok(false),
         }
@@ -398,12 +410,16 @@ impl Decoder {
         }
         let second = match (&self.second, heads.get(parts.len())) {
             (Some(Part::Pointer { written, tokens }), Some(head)) => {
-                let (second, _) = piece_at(written, tokens, *head)?;
+                let (second, at) = piece_at(written, tokens, *head)?;
                 if second.trim().is_empty() {
                     return Err(DecodeError::Empty);
                 }
                 if second.len() > self.max_text_bytes {
                     return Err(DecodeError::TooLong { seen: second.len(), most: self.max_text_bytes });
+                }
+                if self.keep_sources {
+                    // Nothing that is found in the text stands in it.
+                    sources.push(Source { text: text.seen..text.seen, value: at });
                 }
                 Some(second.into_owned())
             }

@@ -186,6 +186,41 @@ fn a_header_that_is_there() {
     assert_eq!(got.place, Place::Outside);
 }
 
+/// Each result among several has a header of its own.
+#[test]
+fn a_header_of_one_of_several_results_that_is_there() {
+    let with = |on_existing, there: &str| {
+        Decoder::new(&input(Format::Text, 1000), &output(OutputMode::Headers, on_existing))
+            .writing(vec!["nlp.intent".to_owned(), "nlp.mood".to_owned()])
+            .decode(Record { headers: vec![Header::new(there, "{}")], ..record(b"text") })
+    };
+    assert!(matches!(
+        with(OnExisting::Keep, "nlp.mood"),
+        Ok(Decoded::PassThrough(_, PassThrough::FieldExists))
+    ));
+    let (_, error) = with(OnExisting::Error, "nlp.mood").unwrap_err();
+    assert_eq!(error, DecodeError::FieldExists("nlp.mood".to_owned()));
+    assert!(matches!(with(OnExisting::Replace, "nlp.mood"), Ok(Decoded::Document(_))));
+    for other in ["nlp", "nlp.mood.label", "nlp.other"] {
+        assert!(matches!(with(OnExisting::Error, other), Ok(Decoded::Document(_))), "{other}");
+    }
+}
+
+/// Where each text stands, for who writes it anew; of a pair the second one, too.
+#[test]
+fn sources_of_a_template_and_of_a_pair() {
+    let parts = ["/b", "/a", "/b"].map(|p| TemplatePart::Pointer(p.to_owned()));
+    let format = Format::Json(TextSelector::Template(parts.into()));
+    let pair = Input { pair: Some("/c".to_owned()), ..input(format, 3) };
+    let d = Decoder::new(&pair, &output(OutputMode::Splice, OnExisting::Replace));
+    let value = r#"{"a":"ab","b":"\u0063","c":"d"}"#;
+    assert_eq!(document(&d, value).sources, [], "nobody asked");
+    let got = document(&d.keeping_sources(true), value);
+    let told: Vec<_> = got.sources.iter().map(|s| (s.text.clone(), &value[s.value.clone()])).collect();
+    let (a, b, c) = (r#""ab""#, r#""\u0063""#, r#""d""#);
+    assert_eq!((got.text.as_str(), told), ("cab", vec![(0..1, b), (1..3, a), (3..4, b), (4..4, c)]));
+}
+
 #[test]
 fn templates() {
     let parts = ["/title", "/body/0"].map(|p| TemplatePart::Pointer(p.to_owned()));

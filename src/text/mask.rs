@@ -93,7 +93,7 @@ impl Masker {
             if self.uuids && uuid(here) {
                 return Some(("uuid", UUID.len()));
             }
-            let address = if self.ips { address(here, before) } else { 0 };
+            let address = if self.ips { address(bytes, at) } else { 0 };
             if address > 0 {
                 return Some(("ip", address));
             }
@@ -172,23 +172,37 @@ fn uuid(here: &[u8]) -> bool {
         && here.get(UUID.len()).is_none_or(|b| !is_word(*b))
 }
 
-/// An IPv4 or IPv6 address, with the port or prefix length that follows it.
-fn address(here: &[u8], before: Option<u8>) -> usize {
-    if before.is_some_and(|b| is_word(b) || b == b'.' || b == b':') {
+/// An IPv4 or IPv6 address that begins here, with the port or prefix length that follows it.
+fn address(bytes: &[u8], at: usize) -> usize {
+    let (before, here) = bytes.split_at_checked(at).unwrap_or_default();
+    if before.last().is_some_and(|b| is_word(*b) || *b == b'.') {
         return 0;
     }
     let bare = match ipv4(here) {
-        0 => ipv6(here),
+        0 if begins_ipv6(before) => ipv6(here),
         length => length,
     };
     if bare == 0 {
         return 0;
     }
+    let after = here.get(bare + 1..).unwrap_or_default();
     let port = match here.get(bare) {
-        Some(b':' | b'/') => run(here.get(bare + 1..).unwrap_or_default(), |b| b.is_ascii_digit()),
+        // `10.0.0.1:10.0.0.2`: another one.
+        Some(b':' | b'/') if ipv4(after) > 0 => 0,
+        Some(b':' | b'/') => run(after, |b| b.is_ascii_digit()),
         _ => 0,
     };
     if port > 0 { bare + 1 + port } else { bare }
+}
+
+/// After a colon only if a word stands before that (`peer:2001:db8::1`), not a group of another address, nor
+/// another colon (`std::a1::b`).
+fn begins_ipv6(before: &[u8]) -> bool {
+    const GROUP: usize = 4;
+    let Some((b':', before)) = before.split_last() else { return true };
+    let word = before.iter().rev().take(GROUP + 1).take_while(|b| is_word(**b));
+    let digits = word.clone().take_while(|b| b.is_ascii_hexdigit()).count();
+    digits < word.clone().count() || digits > GROUP
 }
 
 fn ipv4(here: &[u8]) -> usize {
@@ -225,12 +239,13 @@ fn ipv6(here: &[u8]) -> usize {
         length -= 1;
     }
     let Some(word) = most.get(..length) else { return 0 };
-    // `std::string` and `a::b` are not addresses, nor is `::`.
-    if !word.iter().any(u8::is_ascii_digit) {
+    let Ok(word) = std::str::from_utf8(word) else { return 0 };
+    // `std::string` and `a::b` are not addresses, nor is `::`; but `dead:beef::cafe` is one.
+    let named = || !word.split("::").any(|groups| groups.contains(':'));
+    if !word.bytes().any(|b| b.is_ascii_digit()) && named() {
         return 0;
     }
-    let parsed = std::str::from_utf8(word).ok().and_then(|word| word.parse::<Ipv6Addr>().ok());
-    parsed.map_or(0, |_| length)
+    word.parse::<Ipv6Addr>().map_or(0, |_| length)
 }
 
 /// Before a path: nothing, white space, an opening mark, or one that separates.

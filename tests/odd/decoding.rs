@@ -2,13 +2,16 @@
 //! how a value is read. Shared by `fuzz/` and by `make test`, so it uses the crate from outside and
 //! judges by means of its own: serde_json, and bytes compared with bytes.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use squeezeflow::batch::{Head, StreamHead};
-use squeezeflow::config::settings::{Combine, Format, OnExisting, OutputMode, Settings, TextSelector};
+use squeezeflow::config::settings::{
+    Combine, Format, OnExisting, OutputMode, Settings, TemplatePart, TextSelector,
+};
 use squeezeflow::config::{Overrides, load};
 use squeezeflow::enrich::Enricher;
 use squeezeflow::join::Joined;
@@ -16,10 +19,10 @@ use squeezeflow::model::tasks::{Activation, TextClassification};
 use squeezeflow::model::{Output, Receipt};
 use squeezeflow::record::{Header, Offset, Outcome, Record, Timestamp};
 use squeezeflow::results::ResultTask;
-use squeezeflow::text::{Amount, Decoded, Decoder, Note, TokenCount};
+use squeezeflow::text::{Amount, Decoded, Decoder, Masker, Note, TokenCount};
 
 /// `input:` and `output:` of each way to read and write. The first byte of a case says which.
-const WAYS: [&str; 13] = [
+const WAYS: [&str; 19] = [
     "input: {topics: [t]}",
     "input: {topics: [t]}\noutput: {on_existing: replace}",
     "input: {topics: [t]}\noutput: {on_existing: keep}",
@@ -33,6 +36,12 @@ const WAYS: [&str; 13] = [
     "input: {topics: [t], on_empty: pass-through, on_missing_text: pass-through}",
     "input: {topics: [t], long_text: dead-letter, max_text_bytes: 9, when: {field: /a, not_in: [1, x]}}",
     "input: {topics: [t], when: {header: h, exists: true}, text: /text/0}\noutput: {below: 0.9}",
+    "input: {topics: [t]}\noutput: {on_existing: replace, redact: [numbers, ips]}",
+    "input: {topics: [t], text: /nlp}\noutput: {on_existing: replace, redact: [numbers]}",
+    "input: {topics: [t], text: '{/text} {/nlp/text}', pair: /text}\noutput: {on_existing: replace, redact: [numbers]}",
+    "input: {topics: [t], text: '{/title}. {/text} {/title}', max_text_bytes: 9}\noutput: {mode: headers, redact: [numbers, paths]}",
+    "input: {topics: [t], format: text, max_text_bytes: 7}\noutput: {mode: envelope, redact: [numbers, hex]}",
+    "input: {topics: [t], format: text}\noutput: {mode: headers, redact: [numbers, uuids]}",
 ];
 
 /// One way, ready to be used.
@@ -78,7 +87,8 @@ impl Way {
             max_length: 9,
         };
         Self {
-            decoder: Decoder::new(&settings.input, &settings.output),
+            decoder: Decoder::new(&settings.input, &settings.output)
+                .keeping_sources(!settings.output.redact.is_empty()),
             enricher: Enricher::new(vec![result], &settings.output),
             settings,
         }
@@ -131,9 +141,12 @@ pub fn judge(way: &Way, value: &[u8]) -> End {
             assert_eq!(record, before, "the record stays with its enriched form");
             let added = match way.settings.output.mode {
                 OutputMode::Splice => spliced(way, value, &emit.value.unwrap()),
-                OutputMode::Envelope => enveloped(way, &text, cut, &emit.value.unwrap()),
+                OutputMode::Envelope => enveloped(way, value, &text, cut, &emit.value.unwrap()),
                 OutputMode::Headers => {
-                    assert_eq!(emit.value, None, "the value is untouched");
+                    let whole = std::str::from_utf8(value).unwrap();
+                    let there = written(whole, hidden(way, whole));
+                    let changed = (there != whole).then(|| there.into_bytes());
+                    assert_eq!(emit.value, changed, "the value is untouched, but for what is hidden");
                     in_headers(way, &emit.headers)
                 }
             };
@@ -166,6 +179,14 @@ fn assert_text(way: &Way, value: &[u8], text: &str, seen: usize) {
     let value = value.strip_prefix('\u{feff}').unwrap_or(value);
     let whole = match &way.settings.input.format {
         Format::Text => value.to_owned(),
+        Format::Json(TextSelector::Template(parts)) if !way.settings.output.redact.is_empty() => {
+            let Ok(json) = serde_json::from_str::<serde_json::Value>(value) else { return };
+            let piece = |part: &TemplatePart| match part {
+                TemplatePart::Literal(literal) => literal.clone(),
+                TemplatePart::Pointer(pointer) => json.pointer(pointer).unwrap().as_str().unwrap().to_owned(),
+            };
+            parts.iter().map(piece).collect()
+        }
         Format::Json(TextSelector::Pointer(pointer)) => {
             // Too deep for it, or half of a surrogate pair where we do not look.
             let Ok(json) = serde_json::from_str::<serde_json::Value>(value) else { return };
@@ -188,27 +209,81 @@ fn spliced(way: &Way, old: &[u8], new: &[u8]) -> String {
     let is_ours = |(key, _): &&(&str, &str)| serde_json::from_str::<String>(key).is_ok_and(|k| k == *field);
     let there: Vec<Range<usize>> = before.iter().filter(is_ours).map(|(_, v)| range(old, v)).collect();
     let result = after.iter().rfind(is_ours).expect("the field is there").1;
-    let mut expected = old.to_owned();
+    let mut edits = hidden(way, old);
     if there.is_empty() {
         let brace = old.rfind('}').unwrap();
         let comma = if before.is_empty() { "" } else { "," };
-        expected.insert_str(brace, &format!("{comma}{}:{result}", serde_json::json!(field)));
+        edits.push((brace..brace, format!("{comma}{}:{result}", serde_json::json!(field))));
         assert_eq!(after.len(), before.len() + 1);
     } else {
         assert_eq!(way.settings.output.on_existing, OnExisting::Replace);
-        there.into_iter().rev().for_each(|at| expected.replace_range(at, result));
+        // What was in the old result is gone with it.
+        edits.retain(|(at, _)| !there.iter().any(|gone| gone.start <= at.start && at.end <= gone.end));
+        edits.extend(there.into_iter().map(|at| (at, result.to_owned())));
         assert_eq!(after.len(), before.len());
     }
-    assert_eq!(new, expected, "all else is as it was, byte for byte");
+    assert_eq!(new, written(old, edits), "all else is as it was, byte for byte");
     result.to_owned()
 }
 
-fn enveloped(way: &Way, text: &str, cut: bool, new: &[u8]) -> String {
+fn written(old: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
+    edits.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
+    let mut new = old.to_owned();
+    edits.into_iter().for_each(|(at, with)| new.replace_range(at, &with));
+    new
+}
+
+/// A text without what the way hides by its form.
+fn without(way: &Way, text: &str) -> String {
+    let mut edits = Vec::new();
+    Masker::new(&way.settings.output.redact).each(text, |at, word| edits.push((at, format!("[{word}]"))));
+    written(text, edits)
+}
+
+/// Where the value is written otherwise, and how: each string that was read, once.
+fn hidden(way: &Way, value: &str) -> Vec<(Range<usize>, String)> {
+    if way.settings.output.redact.is_empty() {
+        return Vec::new();
+    }
+    let mut pointers: BTreeSet<&str> = way.settings.input.pair.iter().map(String::as_str).collect();
+    match &way.settings.input.format {
+        Format::Text => {
+            let text = value.strip_prefix('\u{feff}').unwrap_or(value);
+            return vec![(range(value, text), without(way, text))];
+        }
+        Format::Json(TextSelector::Pointer(pointer)) => drop(pointers.insert(pointer)),
+        Format::Json(TextSelector::Template(parts)) => {
+            pointers.extend(parts.iter().filter_map(|part| match part {
+                TemplatePart::Pointer(pointer) => Some(pointer.as_str()),
+                TemplatePart::Literal(_) => None,
+            }));
+        }
+    }
+    let new = |pointer: &str| {
+        let raw = pointer.split('/').skip(1).fold(value, |within, key| {
+            let is = |(name, _): &&(&str, &str)| serde_json::from_str::<String>(name).is_ok_and(|n| n == key);
+            members(within).iter().rfind(is).expect("it was read").1
+        });
+        let text: String = serde_json::from_str(raw).unwrap();
+        let new = without(way, &text);
+        (new != text).then(|| (range(value, raw), serde_json::json!(new).to_string()))
+    };
+    pointers.into_iter().filter_map(new).collect()
+}
+
+fn enveloped(way: &Way, old: &[u8], text: &str, cut: bool, new: &[u8]) -> String {
     let members = members(std::str::from_utf8(new).unwrap());
     let [(first, whole), (second, result)] = members[..] else { panic!("two members, not {members:?}") };
     assert_eq!((first, second), ("\"text\"", &*serde_json::json!(way.settings.output.field).to_string()));
     let whole: String = serde_json::from_str(whole).unwrap();
-    assert!(whole.starts_with(text) && cut == (whole.len() > text.len()));
+    if way.settings.output.redact.is_empty() {
+        assert!(whole.starts_with(text) && cut == (whole.len() > text.len()));
+    } else {
+        // Of raw text: it is the value.
+        let old = std::str::from_utf8(old).unwrap();
+        let old = old.strip_prefix('\u{feff}').unwrap_or(old);
+        assert!(old.starts_with(text) && whole == without(way, old));
+    }
     result.to_owned()
 }
 

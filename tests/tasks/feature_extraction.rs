@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::golden::{
-    Answer, Line, Table, apart, ask, corpus, forms, groups, is_blank, leads, lines, ranked, refusal,
+    Answer, Line, Table, Text, apart, ask, ask_of, corpus, forms, groups, is_blank, leads, lines, ranked,
+    refusal,
 };
 
 const TASK: &str = "feature-extraction";
@@ -126,6 +127,23 @@ fn what_the_package_says_holds_unless_the_pipeline_says_otherwise() {
         |options: Value| ask("modernbert-encoder", &options, &json!({}), ["plain-01"])["plain-01"].clone();
     let plain = of(json!({ TASK: { "pooling": "mean", "normalize": false } }));
     assert_eq!(of(json!(TASK)).given()["embedding"], plain.given()["embedding"]);
+}
+
+/// An example is read as a record with the same text is.
+#[test]
+fn examples_are_masked_as_texts_are() {
+    let options =
+        json!({ TASK: { "nearest": { "net": ["refused by 10.0.0.1"], "other": ["all is well"] } } });
+    let near = |text: &str| {
+        let text = Text { id: "a".to_owned(), text: text.to_owned(), text_pair: None };
+        let more = json!({ "input": { "mask": ["ips"] } });
+        ask_of("minilm-encoder", &options, &more, &[text])["a"].given().clone()
+    };
+    for text in ["refused by 10.0.0.1", "refused by 192.168.7.9:80"] {
+        let result = near(text);
+        assert_eq!((&result["label"], &result["masked"]), (&json!("net"), &json!(1)), "{result}");
+        assert!((result["score"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{result}");
+    }
 }
 
 #[test]

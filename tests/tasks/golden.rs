@@ -176,6 +176,22 @@ pub fn ask<'a>(
 
 /// The same of texts that are not in the corpus.
 pub fn ask_of(package: &str, task: &Value, more: &Value, texts: &[Text]) -> BTreeMap<String, Answer> {
+    let (records, letters) = records(package, task, more, texts);
+    let mut answers = BTreeMap::new();
+    for record in records {
+        answers.insert(record["id"].as_str().unwrap().to_owned(), Answer::Given(record["nlp"].clone()));
+    }
+    for letter in letters {
+        let record: Value = serde_json::from_str(letter["value"].as_str().unwrap()).unwrap();
+        let reason = letter["reason"].as_str().unwrap().to_owned();
+        answers.insert(record["id"].as_str().unwrap().to_owned(), Answer::Refused(reason));
+    }
+    assert_eq!(answers.len(), texts.len(), "every record has one outcome");
+    answers
+}
+
+/// What is written for them, in their order, and the dead letters.
+pub fn records(package: &str, task: &Value, more: &Value, texts: &[Text]) -> (Vec<Value>, Vec<Value>) {
     let dir = tempfile::tempdir().unwrap();
     let file = pipeline(dir.path(), package, task, more);
     let settings =
@@ -196,17 +212,7 @@ pub fn ask_of(package: &str, task: &Value, more: &Value, texts: &[Text]) -> BTre
     let parsed = |bytes: Vec<u8>| -> Vec<Value> {
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    let mut answers = BTreeMap::new();
-    for line in parsed(output) {
-        answers.insert(line["id"].as_str().unwrap().to_owned(), Answer::Given(line["nlp"].clone()));
-    }
-    for letter in parsed(letters) {
-        let record: Value = serde_json::from_str(letter["value"].as_str().unwrap()).unwrap();
-        let reason = letter["reason"].as_str().unwrap().to_owned();
-        answers.insert(record["id"].as_str().unwrap().to_owned(), Answer::Refused(reason));
-    }
-    assert_eq!(answers.len(), texts.len(), "every record has one outcome");
-    answers
+    (parsed(output), parsed(letters))
 }
 
 /// Why a pipeline with this task does not start: the configuration's word, or the task's.

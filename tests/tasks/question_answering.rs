@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::golden::{Answer, Line, Table, apart, ask, corpus, forms, groups, lines, refusal};
+use super::golden::{Answer, Line, Table, Text, apart, ask, ask_of, corpus, forms, groups, lines, refusal};
 
 const TASK: &str = "question-answering";
 
@@ -112,6 +112,22 @@ fn an_answer_below_the_threshold_is_none() {
     let score = all["score"].as_f64().unwrap();
     assert_eq!(asked(score * 0.9), all);
     assert_eq!(asked(score * 1.1), Value::Null);
+}
+
+/// An answer is a part of the text: what is hidden there is hidden here, and stands where it stood.
+#[test]
+fn an_answer_does_not_tell_what_is_hidden() {
+    let options = json!({ TASK: { "questions": { "where": "Where?" }, "max_answer_len": 40 } });
+    let asked = |more: &Value| {
+        let text = Text { id: "a".to_owned(), text: "10.0.0.7:443".to_owned(), text_pair: None };
+        ask_of("bert-answers", &options, more, &[text])["a"].given()["answers"]["where"].clone()
+    };
+    let open = asked(&json!({}));
+    let mut hidden = asked(&json!({ "output": { "redact": ["ips"] } }));
+    assert!(open["answer"].as_str().unwrap().bytes().any(|b| b.is_ascii_digit()), "{open}");
+    assert_eq!(hidden["answer"], "[ip]");
+    hidden["answer"] = open["answer"].clone();
+    assert_eq!(hidden, open, "nothing else changes");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use squeezeflow::config::settings::{Combine, LongText, Windows};
 use squeezeflow::model::Package;
 use squeezeflow::text::{Plan, TextTokenizer};
 
-use super::golden::{Answer, Line, Table, apart, ask, corpus, forms, groups, here, lines, refusal};
+use super::golden::{
+    Answer, Line, Table, Text, apart, ask, ask_of, corpus, forms, groups, here, lines, records, refusal,
+};
 
 const TASK: &str = "token-classification";
 
@@ -191,6 +193,54 @@ fn the_record_is_written_without_what_is_hidden() {
             assert_eq!((&ours["start"], &ours["end"]), (&open["start"], &open["end"]));
         }
     }
+    // And the text itself, in each shape.
+    for mode in ["splice", "envelope"] {
+        let texts = seen.map(|id| corpus()[id].clone());
+        let (written, letters) = records(hidden, &hide, &json!({ "output": { "mode": mode } }), &texts);
+        assert!(written.len() == texts.len() && letters.is_empty());
+        for (record, Text { id, text, .. }) in written.iter().zip(&texts) {
+            let expected = named(text, &list(&all[id].given()["entities"]));
+            assert!(record["text"] == *expected && expected != *text, "{mode}: {record}");
+        }
+    }
+}
+
+/// The text with `[NAME]` for each entity, and for those that touch.
+fn named(text: &str, entities: &[Value]) -> String {
+    let (mut out, mut done) = (String::new(), None);
+    for entity in entities {
+        let at = |key: &str| entity[key].as_u64().unwrap() as usize;
+        let (start, end) = (at("start_byte"), at("end_byte"));
+        if done != Some(start) {
+            out = out + &text[done.unwrap_or(0)..start] + "[NAME]";
+        }
+        done = Some(end);
+    }
+    out + &text[done.unwrap_or(0)..]
+}
+
+/// The tokenizer's own words for it would tell it in spite of all.
+#[test]
+fn an_entity_does_not_tell_what_is_hidden() {
+    let every_token = json!({ TASK: { "aggregation": "none", "ignore_labels": [] } });
+    let text = "Ann is at 10.0.0.7:443 now";
+    let hidden = 10..22;
+    let found = |more: &Value| {
+        let text = Text { id: "a".to_owned(), text: text.to_owned(), text_pair: None };
+        list(&ask_of("bert-entities", &every_token, more, &[text])["a"].given()["entities"])
+    };
+    let (open, ours) = (found(&json!({})), found(&json!({ "output": { "redact": ["ips"] } })));
+    assert_eq!(open.len(), ours.len());
+    let mut told = 0;
+    for (open, ours) in open.iter().zip(&ours) {
+        let mut expected = open.clone();
+        if hidden.contains(&(open["start_byte"].as_u64().unwrap() as usize)) {
+            expected["word"] = "[ip]".into();
+            told += 1;
+        }
+        assert_eq!(*ours, expected);
+    }
+    assert!(told > 3 && told < open.len(), "{open:?}");
 }
 
 /// What lies beyond what the model reads would be left as it is.

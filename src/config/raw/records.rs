@@ -54,7 +54,7 @@ pub(in crate::config) struct Input {
     /// A record in which the text is missing, or null.
     #[serde(default)]
     pub(in crate::config) on_missing_text: WithoutText,
-    /// Only records for which this holds are tagged; the others pass through as they are.
+    /// Only records for which this holds are tagged; the others pass through as they are, with nothing hidden in them.
     pub(in crate::config) when: Option<When>,
 }
 
@@ -163,9 +163,9 @@ pub(in crate::config) struct Output {
     /// Name of the JSON field, or prefix of the headers.
     #[schemars(length(min = 1))]
     pub(in crate::config) field: String,
-    /// When a record has that field already.
+    /// When a record has that field already (with `mode: headers`: a header that a result would be written to).
     pub(in crate::config) on_existing: OnExisting,
-    /// Parts of the text that are written otherwise wherever the output has the text: `ips`, `uuids`, `hex`, `numbers`, `paths` become `[ip]`, `[uuid]`, `[hex]`, `[0]`, `[path]`. What the model reads is not changed by this (that is `input.mask`). Other fields, the key and the headers stay as they are, and so do dead letters.
+    /// Parts of the text that are written otherwise wherever the output has the text: `ips`, `uuids`, `hex`, `numbers`, `paths` become `[ip]`, `[uuid]`, `[hex]`, `[0]`, `[path]`. Results that quote the text (`word`, `answer`) have that, too. What the model reads is not changed by this (that is `input.mask`). Other fields, the key and the headers stay as they are, and so do dead letters and records that `input.when` leaves out; not together with what would let a text pass unseen (`on_existing: keep`; `pass-through` where there are several texts).
     pub(in crate::config) redact: Vec<Mask>,
     /// Give every label's score, not only the best one's.
     pub(in crate::config) scores: bool,

@@ -227,6 +227,14 @@ impl Output {
         }
     }
 
+    /// With `mode: headers`: the one that a result is written to, by its name among several.
+    pub fn header(&self, result: Option<&str>) -> String {
+        match result {
+            Some(name) => format!("{}.{name}", self.field),
+            None => self.field.clone(),
+        }
+    }
+
     /// Every topic that results may go to, each once, the main one first.
     pub fn topics(&self) -> Vec<&str> {
         let mut topics: Vec<&str> = self.topic.iter().map(String::as_str).collect();

@@ -172,6 +172,26 @@ pub struct Prediction {
     /// Parts of the text that are to be written otherwise: in order, none overlapping, on the borders of
     /// characters. Bytes.
     pub redactions: Vec<(Range<usize>, String)>,
+    /// Where `json` has words of the text, in order: what is hidden in the text is hidden there, too.
+    pub quotes: Vec<Quote>,
+}
+
+/// Words of the text in a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// Bytes of the result's JSON: a string, quotation marks included.
+    pub json: Range<usize>,
+    /// Bytes of the text that it tells, on the borders of characters.
+    pub text: Range<usize>,
+}
+
+impl Prediction {
+    /// Writes words of the text, which stand there or are told from there.
+    fn quote(&mut self, words: &str, text: Range<usize>) {
+        let start = self.json.len();
+        self.json += &quoted(words);
+        self.quotes.push(Quote { json: start..self.json.len(), text });
+    }
 }
 
 /// The one label of a text.

@@ -68,7 +68,7 @@ impl Report<'_> {
             json += &format!(r#","scores":{{{}}}"#, all.join(","));
         }
         let label = Some(Labelled { name: label, score });
-        Prediction { json, label, redactions: Vec::new() }
+        Prediction { json, label, ..Prediction::default() }
     }
 
     fn list<'i>(&self, labels: impl Iterator<Item = &'i usize>, scores: &[f32]) -> String {

@@ -131,25 +131,28 @@ impl Task for QuestionAnswering {
 
     fn predict(&self, seen: &Seen<'_>, answers: &[&[f32]]) -> Result<Prediction, NoAnswer> {
         let text = Characters::new(seen.text);
-        let mut members = Vec::with_capacity(self.options.questions.len());
+        let mut prediction = Prediction { json: r#""answers":{"#.to_owned(), ..Prediction::default() };
         for (place, name) in self.options.questions.keys().enumerate() {
             let windows = seen.notes.iter().zip(answers).filter(|(note, _)| note.beside == place);
             let mut windows_seen = Vec::new();
             for (note, answer) in windows {
                 windows_seen.push(Window::new(note, answer, self.options.max_answer_len.get())?);
             }
-            let member = match self.best(&windows_seen) {
+            let comma = if place > 0 { "," } else { "" };
+            prediction.json += &format!("{comma}{}:", quoted(name));
+            match self.best(&windows_seen) {
                 Some((score, bytes)) => {
                     let bytes = text.whole(bytes);
-                    let (answer, at) = (quoted(text.slice(&bytes)), text.json(&bytes));
-                    format!(r#"{{"answer":{answer},"score":{},{at}}}"#, number(score as f32))
+                    prediction.json += r#"{"answer":"#;
+                    prediction.quote(text.slice(&bytes), bytes.clone());
+                    prediction.json +=
+                        &format!(r#","score":{},{}}}"#, number(score as f32), text.json(&bytes));
                 }
-                None => "null".to_owned(),
-            };
-            members.push(format!("{}:{member}", quoted(name)));
+                None => prediction.json += "null",
+            }
         }
-        let json = format!(r#""answers":{{{}}}"#, members.join(","));
-        Ok(Prediction { json, label: None, redactions: Vec::new() })
+        prediction.json.push('}');
+        Ok(prediction)
     }
 }
 

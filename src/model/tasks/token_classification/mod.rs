@@ -117,30 +117,37 @@ impl Task for TokenClassification {
             Some(redact) => redact::redactions(redact, &entities, &tokens, &text),
             None => Vec::new(),
         };
-        let written = entities.iter().map(|entity| self.json(entity, &text, &redactions));
-        let json = format!(r#""entities":[{}]"#, written.collect::<Vec<_>>().join(","));
-        Ok(Prediction { json, label: None, redactions })
+        let json = r#""entities":["#.to_owned();
+        let mut prediction = Prediction { json, redactions, ..Prediction::default() };
+        for (place, entity) in entities.iter().enumerate() {
+            prediction.json += if place > 0 { "," } else { "" };
+            write(&mut prediction, entity, &text);
+        }
+        prediction.json.push(']');
+        Ok(prediction)
     }
 }
 
-impl TokenClassification {
-    fn json(&self, entity: &Entity, text: &Characters<'_>, redactions: &[(Range<usize>, String)]) -> String {
-        let kind = match entity.index {
-            Some(_) => "entity",
-            None => "entity_group",
-        };
-        let mut json = format!(r#"{{"{kind}":{},"score":{}"#, quoted(&entity.name), number(entity.score));
-        if let Some(index) = entity.index {
-            json += &format!(r#","index":{index}"#);
-        }
-        // Its word would tell what the text no longer does.
-        let hidden = redactions.iter().find(|(at, _)| at.start < entity.at.end && at.end > entity.at.start);
-        json += &match hidden {
-            Some((_, with)) => format!(r#","redacted":{}"#, quoted(with)),
-            None => format!(r#","word":{}"#, quoted(&entity.word)),
-        };
-        format!("{json},{}}}", text.json(&entity.at))
+fn write(prediction: &mut Prediction, entity: &Entity, text: &Characters<'_>) {
+    let kind = match entity.index {
+        Some(_) => "entity",
+        None => "entity_group",
+    };
+    let (name, score) = (quoted(&entity.name), number(entity.score));
+    prediction.json += &format!(r#"{{"{kind}":{name},"score":{score}"#);
+    if let Some(index) = entity.index {
+        prediction.json += &format!(r#","index":{index}"#);
     }
+    // Its word would tell what the text no longer does.
+    let hides = |(at, _): &&(Range<usize>, String)| at.start < entity.at.end && at.end > entity.at.start;
+    match prediction.redactions.iter().find(hides) {
+        Some((_, with)) => prediction.json += &format!(r#","redacted":{}"#, quoted(with)),
+        None => {
+            prediction.json += r#","word":"#;
+            prediction.quote(&entity.word, text.whole(entity.at.clone()));
+        }
+    }
+    prediction.json += &format!(",{}}}", text.json(&entity.at));
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct Enricher {
 /// One of the results.
 struct ResultWriter {
     name: Option<Arc<str>>,
-    task: Box<dyn Task>,
+    task: Arc<dyn Task>,
     reads: Reads,
     before: Vec<Reads>,
     stream: usize,

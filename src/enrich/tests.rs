@@ -48,7 +48,7 @@ fn sentiment(output: &Output, combine: Combine, receipt: Receipt) -> ResultTask 
     };
     ResultTask {
         name: None,
-        task: Box::new(task),
+        task: Arc::new(task),
         required: true,
         stream: 0,
         before: Vec::new(),
@@ -374,7 +374,7 @@ impl Task for HidesFirst {
 fn hides(name: Option<&str>, fails: bool, required: bool) -> ResultTask {
     ResultTask {
         name: name.map(str::to_owned),
-        task: Box::new(HidesFirst { fails }),
+        task: Arc::new(HidesFirst { fails }),
         required,
         ..sentiment(&output(OutputMode::Splice), Combine::First, receipt(true))
     }

@@ -3,7 +3,7 @@
 //! judges by means of its own: serde_json, and bytes compared with bytes.
 
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -70,7 +70,7 @@ impl Way {
         };
         let result = ResultTask {
             name: None,
-            task: Box::new(task),
+            task: Arc::new(task),
             required: true,
             stream: 0,
             before: Vec::new(),

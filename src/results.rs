@@ -4,6 +4,7 @@
 //! are one *stream*: tokenized once, inferred once. A *model* is a package with its sessions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::config::settings::{self, Combine, LongText, Settings};
 use crate::config::{ModelFacts, TaskOptions};
@@ -24,11 +25,12 @@ pub struct Results {
 }
 
 /// One result.
+#[derive(Clone)]
 pub struct ResultTask {
     /// Its name among several; `None`: it is the only one.
     pub name: Option<String>,
-    /// What makes it.
-    pub task: Box<dyn Task>,
+    /// What makes it; it has asked its model what it wants to know.
+    pub task: Arc<dyn Task>,
     /// Is a record without it a dead letter?
     pub required: bool,
     /// Which stream's answers it is made of.
@@ -87,25 +89,24 @@ pub fn load(settings: &Settings) -> Result<Results, ResultsError> {
         };
         plan.add(settings, result, opened)?;
     }
-    plan.warm(settings)
+    plan.warm(&Masker::new(&settings.input.mask))
 }
 
 /// The first result of the settings, of a package that is loaded already.
-pub fn of(settings: &Settings, loaded: Loaded) -> Result<Results, ResultsError> {
+#[cfg(test)]
+pub(crate) fn of(settings: &Settings, mut loaded: Loaded) -> Result<Results, ResultsError> {
     let result = &settings.results.first;
-    let built = Built::new(settings, result, &loaded.package)?;
+    let Built { task, stream } = Built::new(settings, result, &loaded.package)?;
     let task = ResultTask {
         name: result.name.clone(),
-        task: built.task,
+        task: prepared(result, task, (&stream, &[]), &mut loaded)?,
         required: result.required,
         stream: 0,
         before: Vec::new(),
         receipt: loaded.receipt.clone(),
         max_length: loaded.package.max_length,
     };
-    let mut results = Results { streams: vec![(0, built.stream)], tasks: vec![task], models: vec![loaded] };
-    results.prepare(settings)?;
-    Ok(results)
+    Ok(Results { streams: vec![(0, stream)], tasks: vec![task], models: vec![loaded] })
 }
 
 /// A task, and what is to be read for it.
@@ -172,7 +173,7 @@ fn of_head(head: Head) -> TaskOptions {
 }
 
 /// The longest sequence that the model gets, in tokens.
-pub fn longest(settings: &settings::Model, package: &model::Package) -> usize {
+fn longest(settings: &settings::Model, package: &model::Package) -> usize {
     settings.max_length.map_or(package.max_length, usize::from).min(package.max_length)
 }
 
@@ -222,8 +223,9 @@ impl<'a> Planned<'a> {
         Ok(())
     }
 
-    fn warm(self, settings: &Settings) -> Result<Results, ResultsError> {
-        let (mut loaded, mut streams, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+    fn warm(self, masker: &Masker) -> Result<Results, ResultsError> {
+        let (mut loaded, mut streams) = (Vec::<Loaded>::new(), Vec::<(usize, Stream)>::new());
+        let mut places: HashMap<usize, (usize, Vec<Reads>)> = HashMap::new();
         for group in self.groups() {
             let of = |model: &usize| {
                 let (opened, reads) = self.models.get(*model)?;
@@ -264,32 +266,30 @@ impl<'a> Planned<'a> {
                 loaded.push(opened.warm(*reads)?);
             }
         }
-        let of = |(result, task, stream): (&settings::ResultOf, Box<dyn Task>, usize)| {
-            let (place, before) = places.get(&stream)?;
-            let model = streams.get(*place).and_then(|(model, _)| loaded.get(*model))?;
-            let (of, _) = self.streams.get(stream)?;
-            let package = &self.opened.get(self.models.get(*of)?.0)?.package;
-            // Each says what it is itself, also where it runs together with others.
-            let receipt = Receipt {
-                model: package.name.clone(),
-                digest: package.digest.clone(),
-                precision: package.precision.clone(),
-                ..model.receipt.clone()
-            };
-            Some(ResultTask {
+        let mut tasks = Vec::with_capacity(self.tasks.len());
+        for (result, task, own) in self.tasks {
+            let package = self.streams.get(own).and_then(|(model, _)| self.models.get(*model));
+            let package = package.and_then(|(opened, _)| self.opened.get(*opened)).map(|of| &of.package);
+            let Some((package, (place, before))) = package.zip(places.get(&own)) else { continue };
+            let Some((model, stream)) = streams.get(*place) else { continue };
+            let Some(model) = loaded.get_mut(*model) else { continue };
+            tasks.push(ResultTask {
                 name: result.name.clone(),
-                task,
+                task: prepared(result, task, (stream, before), masker, model)?,
                 required: result.required,
                 stream: *place,
                 before: before.clone(),
-                receipt,
+                // Each says what it is itself, also where it runs together with others.
+                receipt: Receipt {
+                    model: package.name.clone(),
+                    digest: package.digest.clone(),
+                    precision: package.precision.clone(),
+                    ..model.receipt.clone()
+                },
                 max_length: package.max_length,
-            })
-        };
-        let tasks = self.tasks.into_iter().filter_map(of).collect();
-        let mut results = Results { models: loaded, streams, tasks };
-        results.prepare(settings)?;
-        Ok(results)
+            });
+        }
+        Ok(Results { models: loaded, streams, tasks })
     }
 
     /// Models that might run as one: each reads the same sequences as the others, and nothing else.
@@ -332,38 +332,35 @@ impl Results {
             health.model_warm(model, digest, precision, provider);
         }
     }
+}
 
-    /// Lets each task ask its model what it wants to know before the first record.
-    fn prepare(&mut self, settings: &Settings) -> Result<(), ResultsError> {
-        let Self { models, streams, tasks } = self;
-        let masker = Masker::new(&settings.input.mask);
-        for (result, of) in tasks.iter_mut().zip(settings.results.iter()) {
-            let Some((model, stream)) = streams.get(result.stream) else { continue };
-            let Some(session) = models.get_mut(*model).and_then(|model| model.sessions.first_mut()) else {
-                continue;
-            };
-            let reads = result.task.reads();
-            let before = &result.before;
-            let mut ask = |texts: &[&str]| {
-                let one = |text: &&str| {
-                    // As a record with this text is read.
-                    let (text, _) = masker.apply(text);
-                    let (mut tokens, _) =
-                        stream.tokenizer.tokenize(&text).map_err(|_| InferError::NoTokens)?;
-                    let tokens = tokens.swap_remove(0);
-                    let length = tokens.ids.len();
-                    let answer =
-                        session.infer(&[&tokens])?.into_iter().next().ok_or(InferError::NotFinite)?;
-                    let kept = part_of(&answer.logits, before, reads, length);
-                    kept.map(<[f32]>::to_vec).ok_or(InferError::NotFinite)
-                };
-                texts.iter().map(one).collect()
-            };
-            let at = of.at("task");
-            result.task.prepare(&mut ask).map_err(|source| ResultsError::Task { at, source })?;
-        }
-        Ok(())
-    }
+/// The task, once it has asked its model what it wants to know before the first record; `before` are those whose
+/// numbers come before its own.
+fn prepared(
+    result: &settings::ResultOf,
+    mut task: Box<dyn Task>,
+    (stream, before): (&Stream, &[Reads]),
+    masker: &Masker,
+    model: &mut Loaded,
+) -> Result<Arc<dyn Task>, ResultsError> {
+    let Some(session) = model.sessions.first_mut() else { return Ok(task.into()) };
+    let reads = task.reads();
+    let mut ask = |texts: &[&str]| {
+        let one = |text: &&str| {
+            // As a record with this text is read.
+            let (text, _) = masker.apply(text);
+            let (mut tokens, _) = stream.tokenizer.tokenize(&text).map_err(|_| InferError::NoTokens)?;
+            let tokens = tokens.swap_remove(0);
+            let length = tokens.ids.len();
+            let answer = session.infer(&[&tokens])?.into_iter().next().ok_or(InferError::NotFinite)?;
+            let kept = part_of(&answer.logits, before, reads, length);
+            kept.map(<[f32]>::to_vec).ok_or(InferError::NotFinite)
+        };
+        texts.iter().map(one).collect()
+    };
+    let at = result.at("task");
+    task.prepare(&mut ask).map_err(|source| ResultsError::Task { at, source })?;
+    Ok(task.into())
 }
 
 /// Of an answer, what one task reads; `before` are those whose numbers come before.

@@ -21,13 +21,30 @@ struct Case {
 
 const BATCH: &str = "batch:            # how texts are put together\n  max_batch_size: 3   # by hand\n  # an old thought\n  timeout: 30s\n";
 
+/// Three results by two packages, in two ways to write them.
+const RESULTS: &str = "\
+results:
+  # What it says
+  mood:                 # how it sounds
+    model:
+      path: PACKAGES/tasks/squeezebert-g4-sentiment   # one of ours
+      # sessions: 8
+    task: { text-classification: { top_k: 2 } }
+  mood_too: { model: { path: PACKAGES/tasks/squeezebert-g4-sentiment } }   # once more
+  names: { model: { path: PACKAGES/tasks/squeezebert-g2-names }, required: false }   # who
+";
+
 impl Case {
     fn new(batch: &str) -> Self {
+        Self::with("model:\n  path: PACKAGES/tiny-squeezebert # tiny\n", batch)
+    }
+
+    fn with(models: &str, batch: &str) -> Self {
         let case = Self { dir: tempfile::tempdir().unwrap() };
-        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages/tiny-squeezebert");
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages");
+        let models = models.replace("PACKAGES", packages.to_str().unwrap());
         let text = format!(
-            "# Reviews\ninput: {{ topics: [reviews] }} # in\nmodel:\n  path: {} # tiny\n{batch}\noutput:\n  topic: tagged # out\n",
-            package.display()
+            "# Reviews\ninput: {{ topics: [reviews] }} # in\n{models}{batch}\noutput:\n  topic: tagged # out\n"
         );
         std::fs::write(case.pipeline(), text).unwrap();
         let words = ["good", "bad", "film", "a", "not", "zebra"];
@@ -63,6 +80,15 @@ impl Case {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[track_caller]
+fn refused(output: &Output, code: i32, parts: &[&str]) {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
 }
 
 #[test]
@@ -113,6 +139,108 @@ fn what_is_chosen_was_measured_and_stands_in_the_file_beside_its_comments() {
     }
     let checked = program().arg("check").arg(case.pipeline()).output().unwrap();
     assert!(checked.status.success(), "{}", said(&checked));
+}
+
+#[test]
+fn several_results_are_set_alike() {
+    let case = Case::with(RESULTS, BATCH);
+    let before = std::fs::read_to_string(case.pipeline()).unwrap();
+    let output = case.tune(&["--json", "--write"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let models: Vec<(&str, &str)> = report["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| (model["result"].as_str().unwrap(), model["name"].as_str().unwrap()))
+        .collect();
+    let (sentiment, names) = ("squeezebert-g4-sentiment", "squeezebert-g2-names");
+    assert_eq!(models, [("mood", sentiment), ("mood_too", sentiment), ("names", names)]);
+    assert_eq!(report["model"], report["models"][0]);
+    assert_eq!(report["side_by_side"], 2, "two of them are of one run");
+    assert_eq!(report["texts"]["texts"], 300);
+
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let measured = report["measured"].as_array().unwrap();
+    assert_eq!(measured.iter().filter(|m| m["now"] == true && m["finalist"] == true).count(), 1);
+    for one in measured {
+        let of = |key: &str| one["settings"][key].as_u64().unwrap() as usize;
+        let used = of("model.sessions") * of("model.threads");
+        assert!(used == cores || used == (cores / 2).max(1), "all cores, or half of them for each: {one}");
+    }
+    let chosen = report["chosen"].as_object().unwrap();
+    let found = measured.iter().find(|m| m["settings"] == report["chosen"]).expect("it was measured");
+    assert!(found["rounds"].as_u64().unwrap() > 0 && found["p99_ms"]["median"].as_f64().is_some());
+
+    // A change of one model is one of all.
+    let changes = report["changes"].as_object().unwrap();
+    for key in ["sessions", "threads"] {
+        let of = |result: &str| changes.get(&format!("results.{result}.model.{key}"));
+        assert!(of("mood") == of("mood_too") && of("mood") == of("names"), "{changes:?}");
+    }
+    assert!(!changes.contains_key("model.sessions"), "{changes:?}");
+    let after = std::fs::read_to_string(case.pipeline()).unwrap();
+    let one_line = |line: &str| ["max_batch_size", "mood_too", "names:"].iter().any(|key| line.contains(key));
+    for line in before.lines().filter(|line| !one_line(line)) {
+        assert!(after.contains(line), "{line} is gone:\n{after}");
+    }
+    for comment in ["# What it says", "# one of ours", "# sessions: 8", "# once more", "# who", "# by hand"] {
+        assert!(after.contains(comment), "{comment} is gone:\n{after}");
+    }
+    let loaded = squeezeflow::config::load(&case.pipeline(), &Default::default()).unwrap().settings;
+    for result in loaded.results.iter() {
+        assert_eq!(chosen["model.sessions"], result.model.sessions.get(), "{:?}:\n{after}", result.name);
+        assert_eq!(chosen["model.threads"], result.model.threads.get(), "{:?}:\n{after}", result.name);
+    }
+    assert_eq!(chosen["batch.max_batch_tokens"], loaded.batch.max_tokens.get());
+    let checked = program().arg("check").arg(case.pipeline()).output().unwrap();
+    assert!(checked.status.success(), "{}", said(&checked));
+}
+
+#[test]
+fn results_of_one_run_are_told_as_such() {
+    let one = RESULTS.lines().filter(|line| !line.contains("names:")).collect::<Vec<_>>().join("\n");
+    let case = Case::with(&(one + "\n"), BATCH);
+    let shown = said(&case.tune(&[]));
+    for part in [
+        "model    squeezebert-g4-sentiment (",
+        ": mood, mood_too\n",
+        "one run gives all results",
+        "sessions  threads  tokens",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn several_results_that_cannot_be_set_alike_are_refused() {
+    let case = Case::with(RESULTS, BATCH);
+    let by_set = case.tune(&["--set", "results.names.model.threads=1"]);
+    refused(&by_set, 2, &["`results.names.model.threads` is set by `--set`"]);
+    let mut by_environment = case.command(&["--texts", "-"]);
+    by_environment.env("SQUEEZEFLOW__RESULTS__MOOD__MODEL__SESSIONS", "2");
+    refused(
+        &by_environment.output().unwrap(),
+        2,
+        &["`results.mood.model.sessions`", "SQUEEZEFLOW__RESULTS__MOOD__MODEL__SESSIONS"],
+    );
+    let unlike = RESULTS.replace("      # sessions: 8\n", "      sessions: 97\n");
+    refused(
+        &Case::with(&unlike, BATCH).tune(&[]),
+        2,
+        &[
+            "`results.mood.model.sessions` is 97, and `results.mood_too.model.sessions` is ",
+            "make them alike",
+        ],
+    );
+    let shared = RESULTS.replace("mood_too: {", "mood_too: &too {");
+    refused(&Case::with(&shared, BATCH).tune(&["--write"]), 2, &["cannot be changed without touching more"]);
+    let elsewhere = RESULTS.replace("g4-sentiment }", "g4-sentiment, provider: cuda }");
+    refused(
+        &Case::with(&elsewhere, BATCH).tune(&[]),
+        2,
+        &["`results.mood.model.provider` is cpu, and `results.mood_too.model.provider` is cuda"],
+    );
 }
 
 #[test]
@@ -171,14 +299,6 @@ fn texts_may_come_from_standard_input() {
 #[test]
 fn what_cannot_be_tuned_is_refused_with_what_to_do() {
     let case = Case::new(BATCH);
-    #[track_caller]
-    fn refused(output: &Output, code: i32, parts: &[&str]) {
-        let said = said(output);
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        for part in parts {
-            assert!(said.contains(part), "{part} is not in: {said}");
-        }
-    }
     refused(
         &case.tune(&["--set", "batch.max_batch_size=9"]),
         2,

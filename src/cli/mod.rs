@@ -52,6 +52,8 @@ enum Verb {
     /// Run the cases that stand in or beside a pipeline file: the real model, no broker.
     Test(test::Arguments),
     /// Measure this machine with a pipeline's own texts; find its best sessions, threads and batches.
+    ///
+    /// Several `results` are tuned together: one set of sessions and threads for all their models.
     Tune(tune::Arguments),
     /// Watch it work: an embedded broker, texts written for it, a live view.
     Demo(demo::Args),

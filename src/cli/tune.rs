@@ -68,7 +68,7 @@ fn start(arguments: &Arguments) -> Result<Exit, Exit> {
     let cannot_read = |e| fail(&TuneError::File(file.clone(), e), Exit::Usage);
     let text = std::fs::read_to_string(file).map_err(cannot_read)?;
     // Now, and not when all is measured.
-    if arguments.write && tune::rewrite(&text, &tune::Candidate::of(&pipeline.settings).keys()).is_none() {
+    if arguments.write && tune::rewrite(&text, &tune::keys(&pipeline.settings)).is_none() {
         return Err(told(&TuneError::NotWritable(file.clone())));
     }
     let overrides = Overrides::from_process(arguments.pipeline.overrides.set.clone());
@@ -122,7 +122,7 @@ fn told(error: &TuneError) -> Exit {
         | TuneError::File(..)
         | TuneError::Line(..)
         | TuneError::NoText { .. }
-        | TuneError::Several
+        | TuneError::Unlike { .. }
         | TuneError::NotWritable(_) => Exit::Usage,
         TuneError::Model(_) | TuneError::Fallback { .. } => Exit::Model,
         TuneError::Topic(_)

@@ -54,6 +54,12 @@ impl Layer {
             }
         }
     }
+
+    /// A number or a text by the keys of its path, whatever names they have.
+    pub(super) fn at(keys: &[String], text: &str) -> Self {
+        let value = text.parse::<i64>().map_or_else(|_| text.into(), Value::from);
+        Self { origin: Origin::Set, value: below(keys, value) }
+    }
 }
 
 /// Path and value of a `--set`. What is written in front of `=` is shown to people, so it must look
@@ -162,7 +168,13 @@ fn nested(schema: &Value, path: &str, text: &str) -> Value {
         (keys, node) = (vec![String::new()], None);
     }
     let value = node.map_or_else(|| text.into(), |node| typed(node, text));
-    keys.into_iter().rev().fold(value, |value, key| Value::Object([(key, value)].into_iter().collect()))
+    below(&keys, value)
+}
+
+/// The value, and each key around those after it.
+fn below(keys: &[String], value: Value) -> Value {
+    let around = |value, key: &String| Value::Object([(key.clone(), value)].into_iter().collect());
+    keys.iter().rev().fold(value, around)
 }
 
 /// The text as what the schema wants there. What does not fit stays text, and the schema refuses it.
@@ -282,6 +294,13 @@ mod tests {
             Some(json!({"kafka": {"librdkafka": {"linger.ms": "7"}}}))
         );
         assert_eq!(env("SQUEEZEFLOW_LOG", "x"), None);
+    }
+
+    #[test]
+    fn keys_may_have_any_name() {
+        let keys = ["results", "My. Näme", "model", "sessions"].map(str::to_owned);
+        assert_eq!(Layer::at(&keys, "2").value, json!({"results": {"My. Näme": {"model": {"sessions": 2}}}}));
+        assert_eq!(Layer::at(&keys[..1], "20ms").value, json!({"results": "20ms"}));
     }
 
     #[test]

@@ -113,6 +113,16 @@ impl Places {
 
 /// Loads one pipeline file.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    load_with(file, overrides, std::iter::empty())
+}
+
+/// Loads one with some values (numbers or text, by the keys of their paths) over all that is said.
+pub(crate) fn load_with<'a>(
+    file: &Path,
+    overrides: &Overrides,
+    over: impl Iterator<Item = (&'a [String], &'a str)>,
+) -> Result<Loaded, ConfigError> {
+    let over = over.map(|(keys, text)| Layer::at(keys, text)).collect();
     let mut document = parse(file, &read(file)?)?;
     // Of no concern to a worker: see `cases`.
     document.value.as_object_mut().map(|map| map.remove(TESTS));
@@ -134,7 +144,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         .collect();
 
     let written = sections(document.value, document.line, &mut problems);
-    let mut merged = merge(&schema, written, overrides, &mut places, &mut problems);
+    let mut merged = merge(&schema, written, (overrides, over), &mut places, &mut problems);
     schema::drop_nulls(&schema, &mut merged);
     if merged.as_object_mut().and_then(|map| map.remove(TESTS)).is_some() {
         let problem = Problem::error(TESTS, "stands in a file only");
@@ -216,11 +226,12 @@ fn sections(file: Value, line: usize, problems: &mut Vec<Problem>) -> Value {
     Value::Object(serde_json::Map::new())
 }
 
-/// File, environment, `--set`: later ones over earlier ones. Defaults are what serde fills in.
+/// File, environment, `--set`, and what is put over them: later ones over earlier ones. Defaults are what serde
+/// fills in.
 fn merge(
     schema: &Value,
     file: Value,
-    overrides: &Overrides,
+    (overrides, over): (&Overrides, Vec<Layer>),
     places: &mut Places,
     problems: &mut Vec<Problem>,
 ) -> Value {
@@ -233,6 +244,7 @@ fn merge(
             Err(problem) => problems.push(*problem),
         }
     }
+    all.extend(over);
     match layers::merge(all) {
         Ok((merged, origins)) => {
             places.origins = origins.into_iter().collect();

@@ -32,7 +32,9 @@ pub(crate) mod yaml;
 
 pub use cases::{Case, CaseFile, Expect, Given, Written, beside, cases, cases_beside, is_beside};
 pub use in_force::InForce;
+pub(crate) use load::load_with;
 pub use load::{Loaded, Overrides, Places, load};
+pub(crate) use path::of as path_of;
 pub(crate) use problem::Plain;
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use replace::WriteError;

@@ -7,6 +7,11 @@ pub(super) fn key(parent: &str, key: &str) -> String {
     if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
 }
 
+/// The path of these keys, each below the one before.
+pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
+    keys.into_iter().fold(String::new(), |path, below| key(&path, below))
+}
+
 /// The path of a list item below `parent`.
 pub(super) fn index(parent: &str, index: usize) -> String {
     format!("{parent}[{index}]")
@@ -41,6 +46,7 @@ mod tests {
         assert_eq!(from_pointer("/input/topics/0"), "input.topics[0]");
         assert_eq!(from_pointer(""), "");
         assert_eq!((key("", ""), key("a", "")), ("\"\"".to_owned(), "a.\"\"".to_owned()));
+        assert_eq!((of(["a", "", "b"]), of([])), ("a.\"\".b".to_owned(), String::new()));
         assert_eq!(parent("input.topics[0]"), Some("input.topics"));
         assert_eq!(parent("input"), Some(""));
         assert_eq!(parent(""), None);

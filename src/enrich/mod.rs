@@ -40,7 +40,7 @@ struct ResultWriter {
     name: Option<Arc<str>>,
     /// Where it goes with `mode: headers`.
     header: String,
-    task: Box<dyn Task>,
+    task: Arc<dyn Task>,
     reads: Reads,
     before: Vec<Reads>,
     stream: usize,

@@ -51,7 +51,7 @@ fn sentiment(output: &Output, combine: Combine, receipt: Receipt) -> ResultTask 
     };
     ResultTask {
         name: None,
-        task: Box::new(task),
+        task: Arc::new(task),
         required: true,
         stream: 0,
         before: Vec::new(),
@@ -382,7 +382,7 @@ impl Task for HidesFirst {
 fn hides(name: Option<&str>, fails: bool, required: bool) -> ResultTask {
     ResultTask {
         name: name.map(str::to_owned),
-        task: Box::new(HidesFirst { fails, needs_all: false }),
+        task: Arc::new(HidesFirst { fails, needs_all: false }),
         required,
         ..sentiment(&output(OutputMode::Splice), Combine::First, receipt(true))
     }

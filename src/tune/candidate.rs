@@ -32,11 +32,11 @@ pub struct Candidate {
     pub max_age: Duration,
 }
 
-/// A key of a pipeline, and what it is to be: `("model", "sessions")`, `2`.
-pub type Change = ((&'static str, &'static str), String);
+/// A setting by the names of its section and its key, and what it is: `("model", "sessions")`, `2`.
+pub type Setting = ((&'static str, &'static str), String);
 
 impl Candidate {
-    /// What a pipeline says now.
+    /// What a pipeline says now; of several models, they are alike.
     pub fn of(settings: &Settings) -> Self {
         let (model, batch) = (&settings.results.first.model, &settings.batch);
         Self {
@@ -49,7 +49,7 @@ impl Candidate {
     }
 
     /// All that it says.
-    pub fn keys(&self) -> [Change; 5] {
+    pub fn settings(&self) -> [Setting; 5] {
         [
             (("model", "sessions"), self.sessions.to_string()),
             (("model", "threads"), self.threads.to_string()),
@@ -60,9 +60,9 @@ impl Candidate {
     }
 
     /// What of it is otherwise `now`. Sessions and threads go together: `auto` counts by the threads.
-    pub fn changes(&self, now: &Self) -> Vec<Change> {
+    pub fn changes(&self, now: &Self) -> Vec<Setting> {
         let shape = (self.sessions, self.threads) != (now.sessions, now.threads);
-        let both = self.keys().into_iter().zip(now.keys());
+        let both = self.settings().into_iter().zip(now.settings());
         both.filter(|((at, new), (_, old))| new != old || (shape && at.0 == "model"))
             .map(|(change, _)| change)
             .collect()
@@ -87,6 +87,8 @@ pub(super) struct Ground {
     pub(super) now: Candidate,
     pub(super) provider: ProviderKind,
     pub(super) cores: NonZeroUsize,
+    /// Models that run side by side.
+    pub(super) models: NonZeroUsize,
     /// Tokens of the longest sequence that there can be.
     pub(super) longest: usize,
     /// Tokens of a text in the mean; at least 1.
@@ -112,25 +114,34 @@ pub(super) fn candidates(ground: &Ground) -> Vec<Candidate> {
     all
 }
 
-/// Sessions × threads, each using all cores: a session a core first, one session on all cores last. On a
-/// GPU there is nothing to part.
+/// Sessions × threads of each model. Models that run side by side have all cores each, so that none is idle
+/// while another one has less to do, or their share of them. On a GPU there is nothing to part.
 fn shapes(ground: &Ground) -> Vec<(NonZeroUsize, NonZeroUsize)> {
     let now = (ground.now.sessions, ground.now.threads);
     if ground.provider != ProviderKind::Cpu {
         return vec![now];
     }
     let cores = ground.cores.get();
-    let threads: Vec<NonZeroUsize> =
-        (1..=cores).filter(|n| cores.is_multiple_of(*n)).filter_map(NonZeroUsize::new).collect();
-    let last = threads.len() - 1;
-    let most = MOST_SHAPES.min(threads.len());
-    let spread = (0..most).filter_map(|i| threads.get(i * last / (most - 1).max(1)));
-    let mut shapes: Vec<_> =
-        spread.filter_map(|threads| Some((NonZeroUsize::new(cores / threads.get())?, *threads))).collect();
-    if !shapes.contains(&now) {
-        shapes.push(now);
+    let mut shares = vec![cores, (cores / ground.models).max(1)];
+    shares.dedup();
+    let most = MOST_SHAPES.div_ceil(shares.len());
+    let mut shapes = Vec::with_capacity(MOST_SHAPES + 2);
+    for shape in shares.into_iter().flat_map(|share| parted(share, most)).chain([now]) {
+        if !shapes.contains(&shape) {
+            shapes.push(shape);
+        }
     }
     shapes
+}
+
+/// Sessions × threads, each using all of these cores: a session a core first, one session on all cores last.
+fn parted(cores: usize, most: usize) -> Vec<(NonZeroUsize, NonZeroUsize)> {
+    let threads: Vec<NonZeroUsize> =
+        (1..=cores).filter(|n| cores.is_multiple_of(*n)).filter_map(NonZeroUsize::new).collect();
+    let last = threads.len().saturating_sub(1);
+    let most = most.min(threads.len());
+    let spread = (0..most).filter_map(|i| threads.get(i * last / most.saturating_sub(1).max(1)));
+    spread.filter_map(|threads| Some((NonZeroUsize::new(cores / threads.get())?, *threads))).collect()
 }
 
 /// Tokens and texts of a batch: as many texts as make up the tokens in the mean, so that neither limit
@@ -176,7 +187,8 @@ mod tests {
             max_size: n(64),
             max_age: Duration::from_millis(20),
         };
-        Ground { now, provider: ProviderKind::Cpu, cores: n(cores), longest: 512, mean: 25, p99: None }
+        let (provider, models) = (ProviderKind::Cpu, n(1));
+        Ground { now, provider, cores: n(cores), models, longest: 512, mean: 25, p99: None }
     }
 
     #[test]
@@ -189,6 +201,19 @@ mod tests {
         assert_eq!(of(6), [(6, 1), (3, 2), (2, 3), (1, 6)]);
         assert_eq!(of(7), [(7, 1), (1, 7)]);
         assert_eq!(of(64), [(64, 1), (32, 2), (8, 8), (4, 16), (1, 64)]);
+    }
+
+    #[test]
+    fn models_side_by_side_have_all_cores_or_their_share() {
+        let of = |cores: usize, models: usize| -> Vec<(usize, usize)> {
+            let ground = Ground { models: n(models), ..ground(cores) };
+            shapes(&ground).into_iter().map(|(s, t)| (s.get(), t.get())).collect()
+        };
+        assert_eq!(of(1, 3), [(1, 1)]);
+        assert_eq!(of(2, 2), [(2, 1), (1, 2), (1, 1)]);
+        assert_eq!(of(2, 3), [(2, 1), (1, 2), (1, 1)]);
+        assert_eq!(of(8, 2), [(8, 1), (4, 2), (1, 8), (4, 1), (2, 2), (1, 4)]);
+        assert_eq!(of(8, 3), [(8, 1), (4, 2), (1, 8), (2, 1), (1, 2)]);
     }
 
     #[test]
@@ -234,16 +259,18 @@ mod tests {
     proptest! {
         #[test]
         fn each_is_tried_once_and_could_be_written(
-            cores in 1usize..300, longest in 8usize..5000, mean in 1usize..2000, goal in prop::option::of(1u64..5000)
+            cores in 1usize..300, models in 1usize..9, longest in 8usize..5000, mean in 1usize..2000,
+            goal in prop::option::of(1u64..5000)
         ) {
             let p99 = goal.map(Duration::from_millis);
-            let ground = Ground { longest, mean, p99, ..ground(cores) };
+            let ground = Ground { models: n(models), longest, mean, p99, ..ground(cores) };
             let all = candidates(&ground);
             prop_assert_eq!(all[0], ground.now);
-            prop_assert!(all.len() <= 6 * 7 * 2 + 1);
+            prop_assert!(all.len() <= (MOST_SHAPES + 2) * 7 * 2 + 1);
             for (i, candidate) in all.iter().enumerate() {
                 prop_assert!(!all[..i].contains(candidate));
-                prop_assert!(candidate.sessions.get() * candidate.threads.get() == cores);
+                let used = candidate.sessions.get() * candidate.threads.get();
+                prop_assert!(used == cores || used == (cores / models).max(1));
                 if i > 0 && candidate.max_tokens != ground.now.max_tokens {
                     prop_assert!(candidate.max_tokens.get() >= longest);
                 }

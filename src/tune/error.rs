@@ -50,17 +50,28 @@ pub enum TuneError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ResultsError),
-    /// Their models share the processor, and each would want its own settings.
+    /// The models of several results are set differently now.
     #[error(
-        "`tune` is for a pipeline with one `model`, and this one has `results`: tune each by itself, as the `model` of a pipeline of its own, and leave each so many sessions that all together are as many as there are cores"
+        "`{one}` is {is}, and `{other}` is {but}: `tune` looks for the one setting that serves all models of a pipeline best; make them alike, or leave both out"
     )]
-    Several,
+    Unlike {
+        /// A key of one model.
+        one: String,
+        /// What it is.
+        is: String,
+        /// The same key of another one.
+        other: String,
+        /// What that is.
+        but: String,
+    },
     /// It runs on something else than what is to be tuned.
     #[error(
-        "the pipeline asks for `{asked}`, and the model runs on `{got}` here: tune it where it runs on `{asked}`, or with `--set model.provider={got}`"
+        "the pipeline asks for `{asked}`, and the model runs on `{got}` here: tune it where it runs on `{asked}`, or with `--set {key}={got}`"
     )]
     Fallback {
-        /// `model.provider`.
+        /// `model.provider`, or that of a result.
+        key: String,
+        /// What it says.
         asked: &'static str,
         /// Of `model.fallback`.
         got: &'static str,

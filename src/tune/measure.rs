@@ -2,20 +2,17 @@
 //! fast as they go, then as records come in earnest: at moments of their own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
 use super::TuneError;
+use super::bench::Bench;
 use super::figures::{self, Done, Rate};
 use crate::config::Settings;
-use crate::model::{Infer, InferError, Loaded, Output, Package, Receipt, Stopper};
 use crate::pipeline::{PipelineError, Stages};
 use crate::record::{Admission, Epoch, Outcome, PartitionId, Record, Stamps, Ticket, Trace, Tracked};
-use crate::results;
 use crate::telemetry::Telemetry;
-use crate::text::{Stream, Tokens};
 
 /// A stage that is gone is seen after this long at the latest.
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,57 +24,6 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const FEWEST: usize = 20;
 /// What is fed in the first part of a run with moments is not looked at: the line is empty there.
 const RAMP: u32 = 5;
-
-/// Sessions that are kept from run to run.
-pub(super) struct Bench {
-    package: Arc<Package>,
-    receipt: Receipt,
-    sessions: Vec<Lent>,
-}
-
-impl Bench {
-    pub(super) fn load(settings: &Settings) -> Result<Self, TuneError> {
-        let models = results::load(settings)?.models;
-        let Some(Loaded { package, sessions, receipt }) = models.into_iter().next() else {
-            return Err(TuneError::Several);
-        };
-        let lent = |model: Box<dyn Infer>| Lent(Arc::new(Mutex::new(model)));
-        Ok(Self { package, receipt, sessions: sessions.into_iter().map(lent).collect() })
-    }
-
-    pub(super) fn package(&self) -> &Package {
-        &self.package
-    }
-
-    pub(super) fn receipt(&self) -> &Receipt {
-        &self.receipt
-    }
-
-    /// What is read of a text.
-    pub(super) fn streams(&self, settings: &Settings) -> Result<Vec<Stream>, TuneError> {
-        Ok(results::of(settings, self.lend())?.streams.into_iter().map(|(_, stream)| stream).collect())
-    }
-
-    fn lend(&self) -> Loaded {
-        let sessions = self.sessions.iter().map(|lent| Box::new(lent.clone()) as Box<dyn Infer>);
-        Loaded { package: self.package.clone(), sessions: sessions.collect(), receipt: self.receipt.clone() }
-    }
-}
-
-/// A session in the hands of one run: stages take their sessions for good, and loading them for every run
-/// would take longer than the run. Nobody else has the lock.
-#[derive(Clone)]
-struct Lent(Arc<Mutex<Box<dyn Infer>>>);
-
-impl Infer for Lent {
-    fn infer(&mut self, batch: &[&Tokens]) -> Result<Vec<Output>, InferError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).infer(batch)
-    }
-
-    fn stopper(&self) -> Option<Stopper> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).stopper()
-    }
-}
 
 /// How long texts took from the batcher's line to their answers.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +56,7 @@ impl<'a> Run<'a> {
         let mut settings = settings.clone();
         // What the cache answers costs nothing; the model is what is measured.
         settings.cache.max_bytes = 0;
-        let results = results::of(&settings, bench.lend())?;
-        let stages = Stages::start(&settings, results, &Telemetry::default())?;
+        let stages = Stages::start(&settings, bench.lend(), &Telemetry::default())?;
         let limits = &settings.limits;
         let most = (limits.max_in_flight_records.get(), limits.max_in_flight_bytes.get());
         Ok(Self { stages, texts, most, open: HashMap::new(), bytes: 0, sent: 0 })
@@ -161,7 +106,7 @@ pub(super) fn saturate(
     slice: Duration,
 ) -> Result<Option<Rate>, TuneError> {
     let mut run = Run::start(settings, bench, texts)?;
-    let (began, sessions) = (Instant::now(), bench.sessions.len());
+    let (began, sessions) = (Instant::now(), bench.sessions());
     let (mut done, mut batches, mut last) = (Vec::new(), 0, None);
     let longest = (slice * PATIENCE).max(LEAST_PATIENCE);
     while began.elapsed() < slice || (batches < sessions * 3 && began.elapsed() < longest) {

@@ -10,7 +10,7 @@ use super::error::TuneError;
 use super::figures;
 use crate::record::{Offset, Outcome, Record, Timestamp};
 use crate::stdio::lines;
-use crate::text::Reader;
+use crate::text::{Reader, Sequences};
 
 /// More records tell no more.
 pub(super) const MOST_RECORDS: usize = 5_000;
@@ -35,7 +35,8 @@ pub struct Texts {
     pub texts: usize,
     /// Why the others are not read, and how often.
     pub not_read: Vec<(&'static str, usize)>,
-    /// Tokens of a text in the mean, all its windows together.
+    /// Tokens of a text in the mean, all its windows together; of several models, as the one has it that reads
+    /// most.
     pub mean: f64,
     /// Half of the texts have no more.
     pub median: usize,
@@ -99,8 +100,10 @@ pub(super) fn survey(sample: Sample, reader: &Reader) -> Result<(Texts, Vec<Reco
     for record in records {
         match reader.read(record) {
             Ok(reading) => {
-                let read = reading.streams.iter().flatten().flat_map(|sequences| &sequences.tokens);
-                lengths.push(read.map(|tokens| tokens.ids.len()).sum::<usize>());
+                // By the model that reads most of it, as results count it, too.
+                let read =
+                    |stream: &Sequences| stream.tokens.iter().map(|tokens| tokens.ids.len()).sum::<usize>();
+                lengths.push(reading.streams.iter().flatten().map(read).max().unwrap_or(0));
                 kept.push(reading.document.record);
             }
             Err(Outcome::DeadLetter { letter, .. }) => {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -79,7 +79,7 @@ impl Way {
         };
         let result = ResultTask {
             name: None,
-            task: Box::new(task),
+            task: Arc::new(task),
             required: true,
             stream: 0,
             before: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::model::Receipt;
 use crate::tune::{Candidate, Change, Choice, Figure, Goal, LOAD, Measured, Report};
 
 /// Rounds that lie further apart than this tell little.
@@ -21,9 +22,9 @@ pub(super) fn table(report: &Report, goal: &Goal, written: bool) -> String {
 }
 
 fn tell(out: &mut String, report: &Report, goal: &Goal, written: bool) -> std::fmt::Result {
-    let Report { machine, receipt, texts, .. } = report;
+    let Report { machine, texts, .. } = report;
     writeln!(out, "machine  {}, {} cores, {}", machine.processor, machine.cores, machine.instructions)?;
-    writeln!(out, "model    {} ({}) on {}", receipt.model, receipt.precision, receipt.provider)?;
+    models(out, report)?;
     writeln!(
         out,
         "texts    {} of {} records of {}: {:.1} tokens in the mean, {} in the median, 95 % at most {}, all at most {}",
@@ -85,6 +86,27 @@ fn tell(out: &mut String, report: &Report, goal: &Goal, written: bool) -> std::f
     writeln!(out, "{verb}\n\n{}", yaml(&changes))
 }
 
+/// Each package once, with the results that it answers for where there are several.
+fn models(out: &mut String, report: &Report) -> std::fmt::Result {
+    let mut packages: Vec<(&Receipt, Vec<&str>)> = Vec::new();
+    for (name, receipt) in &report.results {
+        let name = name.as_deref();
+        match packages.iter_mut().find(|(known, _)| known.digest == receipt.digest) {
+            Some((_, names)) => names.extend(name),
+            None => packages.push((receipt, name.into_iter().collect())),
+        }
+    }
+    for (Receipt { model, precision, provider, .. }, names) in packages {
+        let of = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        writeln!(out, "model    {model} ({precision}) on {provider}{of}")?;
+    }
+    match report.models {
+        _ if report.results.len() < 2 => Ok(()),
+        1 => writeln!(out, "         one run gives all results: they have its sessions in common"),
+        models => writeln!(out, "         {models} run side by side, each with such sessions"),
+    }
+}
+
 fn row(m: &Measured) -> String {
     let c = &m.candidate;
     let moment = |figure: Option<Figure>| figure.map_or("–".to_owned(), |f| time(f.median));
@@ -120,20 +142,35 @@ fn time(seconds: f64) -> String {
 
 /// As it stands in a pipeline file.
 fn yaml(changes: &[Change]) -> String {
-    let (mut out, mut open) = (String::new(), "");
-    for ((section, key), value) in changes {
-        if *section != open {
-            let _ = writeln!(out, "{section}:");
-            open = section;
+    let (mut out, mut open): (_, &[String]) = (String::new(), &[]);
+    for Change { at, value } in changes {
+        let Some((key, sections)) = at.split_last() else { continue };
+        let same = open.iter().zip(sections).take_while(|(a, b)| a == b).count();
+        for (depth, section) in sections.iter().enumerate().skip(same) {
+            let _ = writeln!(out, "{}{}:", "  ".repeat(depth), name(section));
         }
-        let _ = writeln!(out, "  {key}: {value}");
+        let _ = writeln!(out, "{}{}: {value}", "  ".repeat(sections.len()), name(key));
+        open = sections;
     }
     out
 }
 
+/// A key; in quotes, where YAML might see more than that in it.
+fn name(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(plain);
+    if is_plain { key.to_owned() } else { Value::from(key).to_string() }
+}
+
 /// Stable: scripts read it. Members may grow in number, none is renamed.
 pub(super) fn json(report: &Report, goal: &Goal, written: bool) -> String {
-    let Report { machine, receipt, texts, .. } = report;
+    let Report { machine, texts, .. } = report;
+    let model = |(result, receipt): &(Option<String>, Receipt)| {
+        json!({
+            "name": receipt.model, "digest": receipt.digest, "precision": receipt.precision,
+            "provider": receipt.provider, "result": result,
+        })
+    };
     let millis = |d: Duration| d.as_secs_f64() * 1e3;
     let chosen = match report.choice {
         Choice::Best(_) => report.best().map(|m| settings(&m.candidate)),
@@ -141,11 +178,8 @@ pub(super) fn json(report: &Report, goal: &Goal, written: bool) -> String {
     };
     let not_read: serde_json::Map<String, Value> =
         texts.not_read.iter().map(|(reason, n)| ((*reason).to_owned(), (*n).into())).collect();
-    let changes: serde_json::Map<String, Value> = report
-        .changes()
-        .into_iter()
-        .map(|((section, key), value)| (format!("{section}.{key}"), value.into()))
-        .collect();
+    let changes: serde_json::Map<String, Value> =
+        report.changes().into_iter().map(|change| (change.path(), change.value.into())).collect();
     let measured = report.measured.iter().enumerate().map(|(i, m)| {
         json!({
             "settings": settings(&m.candidate),
@@ -162,10 +196,10 @@ pub(super) fn json(report: &Report, goal: &Goal, written: bool) -> String {
         "machine": {
             "processor": machine.processor, "cores": machine.cores, "instructions": machine.instructions,
         },
-        "model": {
-            "name": receipt.model, "digest": receipt.digest, "precision": receipt.precision,
-            "provider": receipt.provider,
-        },
+        // The first result's; those of all are below.
+        "model": report.results.first().map(model),
+        "models": report.results.iter().map(model).collect::<Vec<_>>(),
+        "side_by_side": report.models,
         "texts": {
             "from": texts.from, "records": texts.records, "texts": texts.texts, "not_read": not_read,
             "tokens": {
@@ -189,5 +223,27 @@ fn figure(figure: Figure, times: f64) -> Value {
 
 fn settings(candidate: &Candidate) -> Value {
     let value = |text: String| text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from);
-    candidate.keys().into_iter().map(|((s, k), text)| (format!("{s}.{k}"), value(text))).collect()
+    candidate.settings().into_iter().map(|((s, k), text)| (format!("{s}.{k}"), value(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snippet_names_each_section_once() {
+        let change = |at: &[&str], value: &str| Change {
+            at: at.iter().map(|key| (*key).to_owned()).collect(),
+            value: value.to_owned(),
+        };
+        let changes = [
+            change(&["results", "intent", "model", "sessions"], "2"),
+            change(&["results", "intent", "model", "threads"], "1"),
+            change(&["results", "odd: one", "model", "sessions"], "2"),
+            change(&["batch", "max_batch_age"], "20ms"),
+        ];
+        let expected = "results:\n  intent:\n    model:\n      sessions: 2\n      threads: 1\n  \"odd: one\":\n    model:\n      sessions: 2\nbatch:\n  max_batch_age: 20ms\n";
+        assert_eq!(yaml(&changes), expected);
+        assert_eq!(yaml(&[]), "");
+    }
 }

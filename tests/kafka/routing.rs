@@ -104,7 +104,9 @@ fn three_results_of_each_record() {
         assert_eq!(nlp["sentiment"]["model"]["name"], "sentiment", "each says what it is itself: {nlp}");
         assert_eq!(nlp["intent"]["model"]["name"], "encoder");
         for (result, model) in ["entities", "intent", "sentiment"].into_iter().zip(&models) {
-            assert_eq!(nlp[result]["model"]["digest"], model["digest"], "{result}");
+            // Cut, in a record.
+            let digest = nlp[result]["model"]["digest"].as_str().unwrap();
+            assert!(model["digest"].as_str().unwrap().starts_with(digest), "{result}: {digest}, {model}");
         }
     }
 }

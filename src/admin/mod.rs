@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -19,7 +18,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use self::bounded::Bounded;
+use self::bounded::{Bounded, Bounds};
 use self::page::Sampler;
 use crate::config::Secret;
 use crate::fate::Fate;
@@ -30,12 +29,6 @@ mod bounded;
 mod page;
 
 pub use page::Shown;
-
-/// A scraper and a prober need one each; the rest is a margin.
-const MAX_CONNECTIONS: usize = 64;
-/// A connection is closed after this long, whatever it does: nobody holds all of them for ever.
-/// Scrapers connect again.
-const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 
 /// The admin server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +97,7 @@ pub async fn serve(
 ) -> Result<Server, AdminError> {
     let (sampler, task) = Sampler::start(registry.clone(), shown.clone());
     let routes = router(token, registry, shown.health, sampler);
-    let server = listen(address, routes, MAX_CONNECTIONS, MAX_CONNECTION_AGE).await;
+    let server = listen(address, routes, Bounds::OURS).await;
     match server {
         Ok(mut server) => {
             server.tasks.push(task);
@@ -117,16 +110,11 @@ pub async fn serve(
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    routes: Router,
-    max_connections: usize,
-    max_age: Duration,
-) -> Result<Server, AdminError> {
+async fn listen(address: SocketAddr, routes: Router, bounds: Bounds) -> Result<Server, AdminError> {
     let error = |source| AdminError::new(address, source);
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
-    let connections = Bounded::new(listener, max_connections, max_age);
+    let connections = Bounded::new(listener, bounds);
     let task = tokio::spawn(async move {
         // Never returns an error: axum retries accepting.
         let _ = axum::serve(connections, routes).await;
@@ -200,8 +188,10 @@ async fn ready(State(sources): State<Sources>) -> Response {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::{Read, Write};
+    use std::time::Duration;
 
-    use tokio::net::TcpStream;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpSocket, TcpStream};
     use tokio::time::Instant;
 
     use super::*;
@@ -369,11 +359,70 @@ mod tests {
     async fn idle_connections_end_so_that_others_get_in() {
         let routes = Router::new().route("/live", get(|| async { "alive" }));
         let age = Duration::from_millis(300);
-        let server = listen(ANY, routes, 2, age).await.unwrap();
+        let server = listen(ANY, routes, Bounds { connections: 2, age, ..Bounds::OURS }).await.unwrap();
         let start = Instant::now();
         let _one = TcpStream::connect(server.address()).await.unwrap();
         let _two = TcpStream::connect(server.address()).await.unwrap();
         assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
         assert!(start.elapsed() >= age, "the third came in while two were open");
+    }
+
+    /// Until the other side closes it, one way or the other.
+    async fn is_closed(mut stream: TcpStream) {
+        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0])).await.expect("an end");
+    }
+
+    #[tokio::test]
+    async fn one_stranger_does_not_keep_others_out() {
+        let routes = Router::new().route("/live", get(|| async { "alive" }));
+        // So that a test on one machine has strangers.
+        let bounds =
+            Bounds { connections: 4, from_one: 2, is_trusted: |_| false, silence: HOUR, ..Bounds::OURS };
+        let server = listen(ANY, routes, Bounds { age: HOUR, ..bounds }).await.unwrap();
+        let stranger = || async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            socket.connect(server.address()).await.unwrap()
+        };
+        let silent = [stranger().await, stranger().await];
+        for _ in 0..10 {
+            is_closed(stranger().await).await;
+        }
+        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
+        // When its connections end, it may have others.
+        drop(silent);
+        let again = async {
+            loop {
+                let mut stream = stranger().await;
+                let request = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                let mut answer = String::new();
+                if tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.is_ok()
+                    && stream.read_to_string(&mut answer).await.is_ok()
+                    && answer.starts_with("HTTP/1.1 200")
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), again).await.expect("a place is free again");
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn who_says_nothing_is_sent_away() {
+        let routes = Router::new().route("/live", get(|| async { "alive" }));
+        let bounds = Bounds { silence: Duration::from_millis(50), age: HOUR, ..Bounds::OURS };
+        let server = listen(ANY, routes, bounds).await.unwrap();
+        is_closed(TcpStream::connect(server.address()).await.unwrap()).await;
+        assert!(Bounds::OURS.silence < Duration::from_secs(10), "a probe's patience");
+        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn the_machine_itself_is_no_stranger() {
+        for (address, trusted) in [("127.0.0.1", true), ("::1", true), ("10.0.0.1", false), ("::2", false)] {
+            assert_eq!((Bounds::OURS.is_trusted)(address.parse().unwrap()), trusted, "{address}");
+        }
     }
 }

@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 pub(super) use sampler::Sampler;
 pub use sampler::Shown;
 
-/// A stream ends by itself before its connection does (`MAX_CONNECTION_AGE`), in order, and the browser
+/// A stream ends by itself before its connection does (`Bounds::age`), in order, and the browser
 /// asks again.
 const STREAM_AGE: Duration = Duration::from_secs(240);
 

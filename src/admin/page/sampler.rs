@@ -14,7 +14,7 @@ use super::history::{EVERY, Figures, History, Point};
 use crate::config::InForce;
 use crate::telemetry::{Health, Letter, Recent, Sample, Snapshot, Stuck};
 
-/// Browsers at a time: of 64 connections enough are left for scrapes and probes.
+/// Browsers at a time: of all connections enough are left for scrapes and probes.
 const WATCHERS: usize = 16;
 
 /// What the page shows beside the metrics.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
@@ -96,7 +97,7 @@ pub async fn serve(
     shown: page::Shown,
 ) -> Result<Server, AdminError> {
     let (sampler, task) = Sampler::start(registry.clone(), shown.clone());
-    let routes = router(token, registry, shown.health, sampler);
+    let routes = router(address, token, registry, shown.health, sampler);
     let server = listen(address, routes, Bounds::OURS).await;
     match server {
         Ok(mut server) => {
@@ -131,9 +132,20 @@ struct Sources {
     told: Arc<AtomicBool>,
 }
 
-fn router(token: Option<Secret>, registry: Registry, health: Health, sampler: Sampler) -> Router {
+fn router(
+    address: SocketAddr,
+    token: Option<Secret>,
+    registry: Registry,
+    health: Health,
+    sampler: Sampler,
+) -> Router {
     let page = page::routes(token.is_some()).with_state(sampler);
-    let guarded = Router::new().route("/metrics", get(metrics)).merge(page);
+    let mut scraped = Router::new().route("/metrics", get(metrics));
+    if token.is_none() && address.ip().to_canonical().is_loopback() {
+        // What a browser of this machine can be made to ask for. Scrapers of others come by a name.
+        scraped = scraped.route_layer(from_fn(page::by_address));
+    }
+    let guarded = scraped.merge(page);
     // Open, with a token too: a kubelet has none to show, and they tell little.
     let probes = Router::new().route("/live", get(live)).route("/ready", get(ready));
     bearer::guarded(guarded, token).merge(probes).with_state(Sources {

@@ -284,10 +284,10 @@ function showDead({ reasons, dead }, letters) {
   return undefined;
 }
 
-function showTexts(texts) {
-  by('texts').hidden = texts === null;
-  if (texts === null) return;
-  put(by('text'), texts.length ? table([[['label', ''], ['score', 'n'], ['text', '']]],
+function showTexts(texts, why) {
+  by('texts').hidden = texts === null && !why;
+  if (texts === null) return why ? put(by('text'), none(why)) : undefined;
+  return put(by('text'), texts.length ? table([[['label', ''], ['score', 'n'], ['text', '']]],
     texts.map((t) => [[t.label], [t.score === null ? '–' : t.score.toFixed(3), 'n'], [t.text, 'wrap']])) : none('None yet.'));
 }
 
@@ -356,7 +356,7 @@ function show() {
   showTimes(now.times);
   showLag(now.lag);
   showDead(now.totals, now.letters);
-  showTexts(now.texts);
+  showTexts(now.texts, now.why_no_texts);
   showReceipts(now);
 }
 

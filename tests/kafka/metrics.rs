@@ -54,7 +54,8 @@ fn a_live_scrape_shows_what_the_document_lists_and_nothing_else() {
     crate::require_kafka!();
     let scene = Scene::new(Cluster::shared(), "scraped", 2, 1);
     // Several results, for a label `of`.
-    let result = |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
+    let result =
+        |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
     let results = json!({
         "mood": result("tests/packages/tiny-squeezebert"),
         "tone": result("tests/packages/tiny-bert"),

@@ -171,7 +171,8 @@ fn of_several_results_each_has_its_chart_and_its_receipts() {
     crate::require_kafka!();
     crate::require_browser!();
     let scene = Scene::new(Cluster::shared(), "page-results", 1, 1);
-    let result = |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
+    let result =
+        |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
     let results = json!({
         "mood": result("tests/packages/tiny-squeezebert"),
         "tone": result("tests/packages/tiny-bert"),
@@ -182,8 +183,11 @@ fn of_several_results_each_has_its_chart_and_its_receipts() {
     let browser = Browser::start();
     let _drip = Drip::start(&scene.client, &scene.input(), mixed);
     browser.open(&base);
-    browser.wait("a chart for each", "document.querySelectorAll('#c-label svg[role=img]').length === 2 \
-        && [...document.querySelectorAll('#c-label svg[role=img]')].every(s => s.querySelector('.area'))");
+    browser.wait(
+        "a chart for each",
+        "document.querySelectorAll('#c-label svg[role=img]').length === 2 \
+        && [...document.querySelectorAll('#c-label svg[role=img]')].every(s => s.querySelector('.area'))",
+    );
     let labels = browser.text("c-label");
     assert!(labels.contains("mood: ") && labels.contains("tone: "), "{labels}");
     let rows = browser.run("return [...document.querySelectorAll('#made dd')].map(d => d.textContent)");

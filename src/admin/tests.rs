@@ -1,5 +1,6 @@
 //! The address as others see it: routes, token, bounds.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::telemetry::Metrics;
 
+const HOUR: Duration = Duration::from_secs(3600);
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn ask(address: SocketAddr, path: &'static str) -> String {
@@ -216,8 +218,6 @@ async fn one_stranger_does_not_keep_others_out() {
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("a place is free again");
 }
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn who_says_nothing_is_sent_away() {

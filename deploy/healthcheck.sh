@@ -4,7 +4,13 @@
 set -euo pipefail
 address=${SQUEEZEFLOW__ADMIN__ADDRESS:-127.0.0.1:9464}
 host=${address%:*}
-[ "$host" = 0.0.0.0 ] && host=127.0.0.1
+host=${host#\[}
+host=${host%\]}
+# Every address, so also that of the machine itself.
+case $host in
+0.0.0.0) host=127.0.0.1 ;;
+::) host=::1 ;;
+esac
 exec 3<>"/dev/tcp/$host/${address##*:}" || exit 1
 printf 'GET /live HTTP/1.0\r\n\r\n' >&3
 read -r -t 3 _ status _ <&3 || exit 1

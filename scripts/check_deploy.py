@@ -60,7 +60,7 @@ def expressions(dashboard):
     rules = []
     for panel in panels:
         for target in panel.get("targets", []):
-            filled = target["expr"].replace("$__rate_interval", "1m").replace("$worker", ".*")
+            filled = target["expr"].replace("$__rate_interval", "1m").replace("$worker", ".*").replace("$pipeline", ".*")
             if "$" in filled:
                 print(f"{panel['title']}: a variable that is not known here: {filled}", file=sys.stderr)
                 return 1

@@ -145,11 +145,11 @@ impl Stages {
             threads.spawn("text", move |_| text_worker(&reader, &records, &next, &metrics, &out))?;
         }
         // What the output hides is not shown on a page either.
-        let hides = redacts || !settings.output.redact.is_empty();
-        let mut shown = recent
-            .sampler()
-            .filter(|_| !hides)
-            .map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
+        if redacts || !settings.output.redact.is_empty() {
+            recent.withhold_texts();
+        }
+        let mut shown =
+            recent.sampler().map(|sampler| Shown { sampler, masker: Masker::new(&settings.input.mask) });
         let told = metrics.clone();
         threads.spawn("enrich", move |_| enrich(&enricher, answered, &told, shown.as_mut(), &out))?;
         let (fault, threads) = (threads.fault, threads.handles);

@@ -325,10 +325,11 @@ impl Results {
         facts
     }
 
-    /// Tells what is loaded, and what it runs on.
+    /// Tells what is loaded, and what it runs on: of packages that run as one each by itself, as the
+    /// results' receipts do.
     pub fn announce(&self, health: &Health) {
-        for model in &self.models {
-            let Receipt { model, digest, precision, provider, .. } = &model.receipt;
+        for result in &self.tasks {
+            let Receipt { model, digest, precision, provider, .. } = &result.receipt;
             health.model_warm(model, digest, precision, provider);
         }
     }

@@ -310,6 +310,42 @@ fn secrets_come_from_environment_and_files() {
     );
 }
 
+#[test]
+fn a_token_is_one_that_can_be_shown() {
+    let text = format!("{MINIMAL}admin: {{token: {{file: token}}}}\n");
+    for (token, good) in [
+        ("open sesame", true),
+        ("open sesame\n", true), // as `echo` writes it
+        (" sesame", false),
+        ("sesame ", false),
+        ("sesame\n\n", false),
+        ("ses\tame", false),
+        ("sésame", false),
+    ] {
+        let case = Case::new().file("token", token);
+        match good {
+            true => assert!(case.load(&text).settings.admin_token.is_some()),
+            false => {
+                let problems = case.problems(&text);
+                assert_eq!(places(&problems), ["3 admin.token"], "{token:?}");
+                assert!(!format!("{problems:?}").contains(token.trim()), "{problems:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_that_the_output_hides_are_not_on_the_page() {
+    let warnings = |rest: &str| {
+        let warnings = Case::new().load(&format!("{MINIMAL}{rest}")).warnings;
+        places(&warnings)
+    };
+    let redact = "output: {redact: [ips]}\n";
+    assert_eq!(warnings(&format!("{redact}admin: {{show_text: true}}\n")), ["4 admin.show_text"]);
+    assert_eq!(warnings(redact), [""; 0]);
+    assert_eq!(warnings("admin: {show_text: true}\n"), [""; 0]);
+}
+
 /// Whatever is wrong with it or around it, a secret is not shown.
 #[test]
 fn secrets_are_never_shown() {

@@ -8,18 +8,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use self::bounded::Bounded;
+use self::bounded::{Bounded, Bounds};
 use self::page::Sampler;
 use crate::config::Secret;
 use crate::fate::Fate;
@@ -30,12 +30,6 @@ mod bounded;
 mod page;
 
 pub use page::Shown;
-
-/// A scraper and a prober need one each; the rest is a margin.
-const MAX_CONNECTIONS: usize = 64;
-/// A connection is closed after this long, whatever it does: nobody holds all of them for ever.
-/// Scrapers connect again.
-const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 
 /// The admin server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +97,8 @@ pub async fn serve(
     shown: page::Shown,
 ) -> Result<Server, AdminError> {
     let (sampler, task) = Sampler::start(registry.clone(), shown.clone());
-    let routes = router(token, registry, shown.health, sampler);
-    let server = listen(address, routes, MAX_CONNECTIONS, MAX_CONNECTION_AGE).await;
+    let routes = router(address, token, registry, shown.health, sampler);
+    let server = listen(address, routes, Bounds::OURS).await;
     match server {
         Ok(mut server) => {
             server.tasks.push(task);
@@ -117,16 +111,11 @@ pub async fn serve(
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    routes: Router,
-    max_connections: usize,
-    max_age: Duration,
-) -> Result<Server, AdminError> {
+async fn listen(address: SocketAddr, routes: Router, bounds: Bounds) -> Result<Server, AdminError> {
     let error = |source| AdminError::new(address, source);
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
-    let connections = Bounded::new(listener, max_connections, max_age);
+    let connections = Bounded::new(listener, bounds);
     let task = tokio::spawn(async move {
         // Never returns an error: axum retries accepting.
         let _ = axum::serve(connections, routes).await;
@@ -143,9 +132,20 @@ struct Sources {
     told: Arc<AtomicBool>,
 }
 
-fn router(token: Option<Secret>, registry: Registry, health: Health, sampler: Sampler) -> Router {
+fn router(
+    address: SocketAddr,
+    token: Option<Secret>,
+    registry: Registry,
+    health: Health,
+    sampler: Sampler,
+) -> Router {
     let page = page::routes(token.is_some()).with_state(sampler);
-    let guarded = Router::new().route("/metrics", get(metrics)).merge(page);
+    let mut scraped = Router::new().route("/metrics", get(metrics));
+    if token.is_none() && address.ip().to_canonical().is_loopback() {
+        // What a browser of this machine can be made to ask for. Scrapers of others come by a name.
+        scraped = scraped.route_layer(from_fn(page::by_address));
+    }
+    let guarded = scraped.merge(page);
     // Open, with a token too: a kubelet has none to show, and they tell little.
     let probes = Router::new().route("/live", get(live)).route("/ready", get(ready));
     bearer::guarded(guarded, token).merge(probes).with_state(Sources {
@@ -197,183 +197,4 @@ async fn ready(State(sources): State<Sources>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use std::io::{Read, Write};
-
-    use tokio::net::TcpStream;
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::telemetry::Metrics;
-
-    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-    async fn ask(address: SocketAddr, path: &'static str) -> String {
-        let ask = move || {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
-        };
-        tokio::task::spawn_blocking(ask).await.unwrap()
-    }
-
-    fn shown(health: &Health) -> Shown {
-        Shown { health: health.clone(), ..Shown::default() }
-    }
-
-    async fn started() -> (Server, Health) {
-        let health = Health::new();
-        let (metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, None, registry, shown(&health)).await.unwrap();
-        metrics.batch_split();
-        std::mem::forget(metrics); // the worker holds it for the life of the process
-        (server, health)
-    }
-
-    #[tokio::test]
-    async fn probes_and_metrics_answer() {
-        let (server, health) = started().await;
-        let address = server.address();
-        assert_ne!(address.port(), 0);
-        let answer = ask(address, "/live").await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"alive\":true,\"stuck\":[]}\n"));
-        assert!(ask(address, "/page.js").await.contains("EventSource"));
-        assert!(ask(address, "/nothing").await.starts_with("HTTP/1.1 404"));
-
-        let answer = ask(address, "/ready").await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("model is not loaded"), "{answer}");
-        health.model_warm("sentiment", "sha256:ab", "fp32", "cpu");
-        health.joined(3);
-        let answer = ask(address, "/ready").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let json: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-        let want = serde_json::json!({
-            "ready": true, "model": "sentiment", "digest": "sha256:ab", "precision": "fp32",
-            "provider": "cpu", "partitions": 3, "why_not": null
-        });
-        assert_eq!(json, want);
-
-        let answer = ask(address, "/metrics").await;
-        assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-        assert!(
-            answer.contains("squeezeflow_batch_splits_total 1") && answer.contains("squeezeflow_ready 1")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_part_that_does_not_move_is_named() {
-        let (server, health) = started().await;
-        let pulse = health.pulse("session 1");
-        health.stuck_after(Duration::from_millis(1));
-        pulse.moves();
-        let started = Instant::now();
-        let answer = loop {
-            let answer = ask(server.address(), "/live").await;
-            if answer.starts_with("HTTP/1.1 503") {
-                break answer;
-            }
-            assert!(started.elapsed() < Duration::from_secs(10), "{answer}");
-        };
-        assert!(answer.contains("application/json") && answer.contains("\"what\":\"session 1\""), "{answer}");
-        assert!(ask(server.address(), "/metrics").await.contains("squeezeflow_live 0"));
-        pulse.rests();
-        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn with_a_token_only_probes_answer_anybody_and_no_other_origin_is_let_in() {
-        let health = Health::new();
-        let (_metrics, registry) = Metrics::new(&health).unwrap();
-        let server = serve(ANY, Some(Secret::new("open sesame")), registry, shown(&health)).await.unwrap();
-        let address = server.address();
-        let ask = |path: &'static str, header: &'static str| async move {
-            let ask = move || {
-                let mut stream = std::net::TcpStream::connect(address).unwrap();
-                write!(stream, "{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).unwrap();
-                answer
-            };
-            tokio::task::spawn_blocking(ask).await.unwrap()
-        };
-        for (path, header, status) in [
-            ("GET /metrics", "", 401),
-            ("GET /", "", 401),
-            ("GET /metrics", "Authorization: Bearer open\r\n", 401),
-            ("GET /metrics", "Authorization: Bearer open sesame!\r\n", 401),
-            ("GET /metrics", "Authorization: Basic open sesame\r\n", 401),
-            ("GET /", "Authorization: Basic b3BlbiBzZXNhbWU=\r\n", 401), // without a colon
-            ("GET /", "Authorization: Basic bWU6b3Blbg==\r\n", 401),     // me:open
-            ("GET /events", "", 401),
-            ("GET /page.js", "", 401),
-            ("GET /", "Authorization: Basic bWU6b3BlbiBzZXNhbWU=\r\n", 200), // me:open sesame
-            ("GET /page.js", "authorization: basic Om9wZW4gc2VzYW1l\r\n", 200), // :open sesame
-            ("GET /metrics", "Authorization: Bearer open sesame\r\n", 200),
-            ("GET /", "authorization: bearer open sesame\r\n", 200),
-            ("GET /live", "", 200),
-            ("GET /ready", "", 503),
-            ("GET /nothing", "", 404),
-            ("OPTIONS /live", "Origin: http://evil\r\nAccess-Control-Request-Method: GET\r\n", 405),
-        ] {
-            let answer = ask(path, header).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {header}: {answer}");
-            assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
-            for scheme in ["www-authenticate: Bearer", "www-authenticate: Basic realm="] {
-                assert_eq!(answer.contains(scheme), status == 401, "{answer}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_is_bounded() {
-        let (server, _health) = started().await;
-        let address = server.address();
-        let endless = move || {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
-            let line = [b"X: ", [b'a'; 1000].as_slice(), b"\r\n"].concat();
-            // Until the other side has had enough.
-            (0..10_000).find(|_| stream.write_all(&line).is_err())
-        };
-        assert!(tokio::task::spawn_blocking(endless).await.unwrap().is_some());
-        assert!(ask(address, "/live").await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn an_address_in_use_is_named_with_advice() {
-        let (server, health) = started().await;
-        let error = serve(server.address(), None, Registry::new(), shown(&health)).await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(&server.address().to_string()) && text.contains("port 0"), "{text}");
-        assert_eq!(error.fate(), Fate::Fatal);
-    }
-
-    #[tokio::test]
-    async fn dropped_it_frees_the_address() {
-        let (server, _health) = started().await;
-        let address = server.address();
-        drop(server);
-        for _ in 0..100 {
-            if TcpListener::bind(address).await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{address} is still taken");
-    }
-
-    #[tokio::test]
-    async fn idle_connections_end_so_that_others_get_in() {
-        let routes = Router::new().route("/live", get(|| async { "alive" }));
-        let age = Duration::from_millis(300);
-        let server = listen(ANY, routes, 2, age).await.unwrap();
-        let start = Instant::now();
-        let _one = TcpStream::connect(server.address()).await.unwrap();
-        let _two = TcpStream::connect(server.address()).await.unwrap();
-        assert!(ask(server.address(), "/live").await.starts_with("HTTP/1.1 200"));
-        assert!(start.elapsed() >= age, "the third came in while two were open");
-    }
-}
+mod tests;

@@ -114,18 +114,36 @@ fn shown(at: &str, value: &Value) -> String {
     }
 }
 
-/// An address without its user and password: `http://me:secret@host` and `me:secret@host:9092`.
+/// Addresses without their users and passwords: `http://me:secret@host` and `me:secret@host:9092`. A
+/// comma may stand between two of them or in a password; where that is not to be told, an address is
+/// hidden rather than a half of a password shown.
 fn without_user(text: &str) -> String {
+    const PATH: [char; 3] = ['/', '?', '#'];
+    let scheme = |address: &str| {
+        let end = address.find("://").filter(|end| address.get(..*end).is_some_and(|s| !s.contains(PATH)));
+        end.map_or(0, |end| end + 3)
+    };
     let one = |address: &str| {
-        let (scheme, rest) = address.find("://").map_or(("", address), |end| address.split_at(end + 3));
-        let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (scheme, rest) = address.split_at(scheme(address));
+        let authority = rest.find(PATH).unwrap_or(rest.len());
         // Of several the last one ends it.
         match rest.get(..authority).and_then(|authority| authority.rfind('@')) {
             Some(end) => format!("{scheme}{REDACTED}{}", rest.get(end..).unwrap_or_default()),
             None => address.to_owned(),
         }
     };
-    text.split(',').map(one).collect::<Vec<_>>().join(",")
+    let mut together: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        // After a path, or before a scheme, a comma is between two.
+        let goes_on = |last: &&mut String| {
+            scheme(part) == 0 && !last.get(scheme(last)..).is_some_and(|rest| rest.contains(PATH))
+        };
+        match together.last_mut().filter(goes_on) {
+            Some(last) => *last += &format!(",{part}"),
+            None => together.push(part.to_owned()),
+        }
+    }
+    together.iter().map(|address| one(address)).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -209,6 +227,13 @@ telemetry:
             ("http://host/p@th", "http://host/p@th"),
             ("a@b@host:1", "[redacted]@host:1"),
             ("host:9092", "host:9092"),
+            ("me:a,b@host:1", "[redacted]@host:1"),
+            ("http://me:a,b@host/p", "http://[redacted]@host/p"),
+            ("me:a@host:1,me:b,c@other:1", "[redacted]@other:1"),
+            ("me:a@host:1,other:1", "[redacted]@host:1,other:1"),
+            ("me:a@host:1,http://you:b@other/,third", "[redacted]@host:1,http://[redacted]@other/,third"),
+            ("host:1,http://me:a@other", "host:1,http://[redacted]@other"),
+            ("http://host/a,b@other:1", "http://host/a,[redacted]@other:1"),
             ("{/title}. {/body}", "{/title}. {/body}"),
             ("", ""),
         ] {

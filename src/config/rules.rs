@@ -183,6 +183,10 @@ fn no_effect(settings: &Settings) -> Vec<Problem> {
             found.push(problem.also(&[&result.at("model.provider")]));
         }
     }
+    if settings.show_text && !settings.output.redact.is_empty() {
+        let what = "has no effect: what `output.redact` hides is not shown on the page, so no text is";
+        found.push(Problem::warning("admin.show_text", what).also(&["output.redact"]));
+    }
     found
 }
 

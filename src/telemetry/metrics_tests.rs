@@ -21,13 +21,13 @@ fn record(value: &str) -> Record {
     }
 }
 
-fn enriched(label: &str) -> Outcome {
+fn enriched(result: Option<&str>, label: &str) -> Outcome {
     let emit = Emit {
         topic: None,
         value: None,
         headers: vec![],
         timestamp: Timestamp(None),
-        labels: vec![LabelOf { result: None, label: label.to_owned(), score: 0.9 }],
+        labels: vec![LabelOf { result: result.map(Into::into), label: label.to_owned(), score: 0.9 }],
         tokens: TokenCount { used: 5, seen: 5 },
     };
     Outcome::Enriched { record: record("x"), emit }
@@ -42,7 +42,7 @@ fn exercise(metrics: &Metrics, health: &Health) {
     health.model_warm("sentiment", "sha256:ab", "fp32", "cpu");
     health.joined(2);
     metrics.admitted(&record("abcd"));
-    metrics.settled(&enriched("positive"), &stamps);
+    metrics.settled(&enriched(Some("mood"), "positive"), &stamps);
     let letter =
         DeadLetter { reason: Reason::InvalidJson, message: "not JSON".to_owned(), stage: Stage::Decode };
     metrics.settled(&Outcome::DeadLetter { record: record("{"), letter }, &unanswered);
@@ -99,7 +99,7 @@ fn a_scrape_shows_what_was_recorded() {
         r#"squeezeflow_records_out_total{outcome="dead_letter",reason="invalid_json"} 1"#,
         r#"squeezeflow_records_out_total{outcome="dead_letter",reason="text_empty"} 0"#,
         r#"squeezeflow_records_out_total{outcome="passed",reason="tombstone"} 1"#,
-        r#"squeezeflow_labels_total{label="positive"} 1"#,
+        r#"squeezeflow_labels_total{label="positive",of="mood"} 1"#,
         r#"squeezeflow_stage_duration_seconds_bucket{stage="tokenize",le="0.002"} 0"#,
         r#"squeezeflow_stage_duration_seconds_bucket{stage="tokenize",le="0.005"} 1"#,
         r#"squeezeflow_stage_duration_seconds_count{stage="queue"} 1"#,
@@ -126,9 +126,9 @@ fn a_scrape_shows_what_was_recorded() {
         "squeezeflow_paused_partitions 1",
         r#"squeezeflow_partition_lag_records{partition="0",topic="reviews"} 42"#,
         r#"squeezeflow_partition_lag_seconds{partition="0",topic="reviews"} 7"#,
-        r#"squeezeflow_label_score_count{label="positive"} 1"#,
-        r#"squeezeflow_label_score_bucket{label="positive",le="0.9"} 1"#,
-        r#"squeezeflow_label_score_bucket{label="positive",le="0.8"} 0"#,
+        r#"squeezeflow_label_score_count{label="positive",of="mood"} 1"#,
+        r#"squeezeflow_label_score_bucket{label="positive",of="mood",le="0.9"} 1"#,
+        r#"squeezeflow_label_score_bucket{label="positive",of="mood",le="0.8"} 0"#,
         r#"squeezeflow_spans_total{result="exported"} 7"#,
         r#"squeezeflow_spans_total{result="dropped"} 0"#,
         r#"squeezeflow_metric_exports_total{result="error"} 1"#,
@@ -142,6 +142,15 @@ fn a_scrape_shows_what_was_recorded() {
     }
     assert!(!text.contains(r#"lag_records{partition="1""#), "an unknown lag is not shown");
     assert!(!text.contains("otel_scope") && !text.contains("target_info"), "{text}");
+}
+
+#[test]
+fn of_the_only_result_there_is_nothing_to_tell_apart() {
+    let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
+    metrics.settled(&enriched(None, "positive"), &Stamps::admitted(Instant::now()));
+    let text = scrape(&registry);
+    assert!(text.contains(r#"squeezeflow_labels_total{label="positive"} 1"#), "{text}");
+    assert!(text.contains(r#"squeezeflow_label_score_count{label="positive"} 1"#), "{text}");
 }
 
 #[test]

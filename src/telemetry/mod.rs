@@ -104,7 +104,7 @@ pub fn start(settings: &Settings, health: &Health) -> Result<(Telemetry, Registr
     }
     let spans = match &otlp.traces {
         Some(signal) => {
-            let (spans, queue) = Spans::new(otlp.sampling, &metrics);
+            let (spans, queue) = Spans::new(otlp.sampling, settings.limits.max_in_flight_records, &metrics);
             let (group, client) =
                 settings.kafka.as_ref().map_or(("", ""), |kafka| (&*kafka.group_id, &*kafka.client_id));
             let common = span_data::Common::new(group, client);

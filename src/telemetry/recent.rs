@@ -4,6 +4,7 @@
 //! Whoever tells never waits: a ring that is being looked at is not written to.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,8 @@ const TEXT_EVERY: Duration = Duration::from_millis(700);
 pub struct Recent {
     letters: Option<Ring<Letter>>,
     texts: Option<Ring<Sample>>,
+    /// They may be shown, and are not.
+    withheld: Arc<AtomicBool>,
 }
 
 /// A dead letter: where it was read, and why it is one. Nothing of what is in it.
@@ -62,7 +65,19 @@ type Ring<T> = Arc<Mutex<VecDeque<T>>>;
 impl Recent {
     /// Remembers dead letters; texts only if they may be shown.
     pub fn new(show_text: bool) -> Self {
-        Self { letters: Some(Ring::default()), texts: show_text.then(Ring::default) }
+        let texts = show_text.then(Ring::default);
+        Self { letters: Some(Ring::default()), texts, withheld: Arc::default() }
+    }
+
+    /// The pipeline hides parts of its texts in the output: then none is shown here either.
+    pub fn withhold_texts(&self) {
+        self.withheld.store(true, Ordering::Relaxed);
+    }
+
+    /// Why none is shown although they may be.
+    pub fn why_no_texts(&self) -> Option<&'static str> {
+        let withheld = self.texts.is_some() && self.withheld.load(Ordering::Relaxed);
+        withheld.then_some("The pipeline hides parts of its texts (`redact`), so none is shown here.")
     }
 
     /// A dead letter was delivered.
@@ -81,7 +96,7 @@ impl Recent {
 
     /// The one who picks texts; `None` where they are not to be shown.
     pub fn sampler(&self) -> Option<Sampler> {
-        self.texts.clone().map(|texts| Sampler { texts, next: Instant::now() })
+        self.shown().cloned().map(|texts| Sampler { texts, next: Instant::now() })
     }
 
     /// Dead letters, the latest first.
@@ -91,7 +106,11 @@ impl Recent {
 
     /// Texts, the latest first; `None` where they are not to be shown.
     pub fn texts(&self) -> Option<Vec<Sample>> {
-        self.texts.as_ref().map(latest_first)
+        self.shown().map(latest_first)
+    }
+
+    fn shown(&self) -> Option<&Ring<Sample>> {
+        self.texts.as_ref().filter(|_| !self.withheld.load(Ordering::Relaxed))
     }
 }
 
@@ -212,5 +231,17 @@ mod tests {
         sampler.take(start, "short".to_owned(), "x", f32::NAN);
         assert_eq!(recent.texts().unwrap().first().unwrap().score, None);
         assert_eq!(Sampler::beginning("short"), "short");
+    }
+
+    #[test]
+    fn where_the_output_hides_texts_none_is_shown_and_it_is_said_why() {
+        let recent = Recent::new(true);
+        assert_eq!(recent.why_no_texts(), None);
+        recent.clone().withhold_texts();
+        assert!(recent.sampler().is_none() && recent.texts().is_none());
+        assert!(recent.why_no_texts().is_some_and(|why| why.contains("redact")));
+        let off = Recent::new(false);
+        off.withhold_texts();
+        assert_eq!(off.why_no_texts(), None, "nobody asked for them");
     }
 }

@@ -4,7 +4,11 @@
 //! when it is delivered (under exactly-once: committed) are they handed over, to a bounded queue that
 //! nobody waits for. The one export of a record that was tried several times is the one that counted.
 //! `span_data` makes spans of what is handed over, `otlp` sends them.
+//!
+//! Under exactly-once a whole transaction is handed over at once. So the queue holds all that may be in
+//! flight, and its last places are for what failed: nobody looks for one good record among thousands.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -17,8 +21,12 @@ use super::{Metrics, trace};
 use crate::config::settings::Sampling;
 use crate::record::{Header, Outcome, OwnSpan, Stamps, Trace};
 
-/// Records and batches that wait to be exported. Full, later ones are dropped, and counted.
-pub(super) const QUEUE: usize = 2048;
+/// Records and batches that wait to be exported: no fewer, so that a slow collector is not felt at once,
+/// and no more, whatever may be in flight. A place costs memory while it is taken only.
+const LEAST: usize = 2_048;
+const MOST: usize = 65_536;
+/// Of all places, one in so many is for what failed.
+const KEPT: usize = 4;
 
 /// Cheap to clone; all clones are one. The default one is off, and costs nothing.
 #[derive(Clone, Default)]
@@ -106,9 +114,14 @@ impl Moment {
 }
 
 impl Spans {
-    /// Spans, and the end of the queue at which they come out. `metrics` counts what is dropped.
-    pub(super) fn new(sampling: Sampling, metrics: &Metrics) -> (Self, mpsc::Receiver<Finished>) {
-        let (queue, finished) = mpsc::channel(QUEUE);
+    /// Spans, and the end of the queue at which they come out. `in_flight` is how many records may be;
+    /// `metrics` counts what is dropped.
+    pub(super) fn new(
+        sampling: Sampling,
+        in_flight: NonZeroUsize,
+        metrics: &Metrics,
+    ) -> (Self, mpsc::Receiver<Finished>) {
+        let (queue, finished) = mpsc::channel(in_flight.get().clamp(LEAST, MOST));
         let roots = Sampler::TraceIdRatioBased(sampling.ratio);
         let (ids, metrics) = (RandomIdGenerator::default(), metrics.clone());
         (
@@ -204,9 +217,13 @@ impl Spans {
 
 impl Inner {
     fn hand_over(&self, finished: Finished) {
-        if let Err(refused) = self.queue.try_send(finished) {
-            let (mpsc::error::TrySendError::Full(dropped) | mpsc::error::TrySendError::Closed(dropped)) =
-                refused;
+        let kept = self.queue.max_capacity() / KEPT;
+        let dropped = if !finished.failed() && self.queue.capacity() <= kept {
+            Some(finished)
+        } else {
+            self.queue.try_send(finished).err().map(mpsc::error::TrySendError::into_inner)
+        };
+        if let Some(dropped) = dropped {
             let spans = dropped.spans();
             self.metrics.spans("dropped", spans);
             self.told.lock().unwrap_or_else(PoisonError::into_inner).tell(spans as u64, |spans| {
@@ -217,6 +234,14 @@ impl Inner {
 }
 
 impl Finished {
+    /// Is there an error to be found in it?
+    fn failed(&self) -> bool {
+        match self {
+            Self::Batch(batch) => batch.failed > 0,
+            Self::Record(record) => record.failed_at.is_some(),
+        }
+    }
+
     /// How many spans it makes.
     pub(super) fn spans(&self) -> usize {
         match self {

@@ -17,7 +17,7 @@ const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 fn spans(ratio: f64, parent_based: bool) -> (Spans, mpsc::Receiver<Finished>) {
-    Spans::new(Sampling { ratio, parent_based }, &Metrics::disabled())
+    Spans::new(Sampling { ratio, parent_based }, NonZeroUsize::MIN, &Metrics::disabled())
 }
 
 fn record() -> Record {
@@ -89,16 +89,48 @@ fn a_failed_record_is_kept_whatever_its_parent_says() {
     assert_eq!(built[0].status, Status::error("inference_failed"));
 }
 
-#[test]
-fn what_has_no_room_is_dropped() {
-    let (spans, mut queue) = spans(1.0, true);
-    let trace = spans.admitted(&[]);
-    let stamps = Stamps::admitted(Instant::now());
-    for _ in 0..QUEUE + 10 {
-        let (outcome, released) = (&passed(), Instant::now());
+/// So many records of this outcome at once, as a transaction hands them over.
+fn burst(spans: &Spans, records: usize, outcome: &Outcome) {
+    let (trace, stamps, released) = (spans.admitted(&[]), Stamps::admitted(Instant::now()), Instant::now());
+    for _ in 0..records {
         spans.delivered(&Delivered { trace: &trace, outcome, stamps: &stamps, released, to: "out" });
     }
-    assert_eq!(std::iter::from_fn(|| queue.try_recv().ok()).count(), QUEUE);
+}
+
+fn come_out(queue: &mut mpsc::Receiver<Finished>) -> (usize, usize) {
+    let all: Vec<bool> = std::iter::from_fn(|| queue.try_recv().ok()).map(|one| one.failed()).collect();
+    let failed = all.iter().filter(|failed| **failed).count();
+    (all.len() - failed, failed)
+}
+
+#[test]
+fn what_has_no_room_is_dropped_and_what_failed_has_some_left() {
+    let (spans, mut queue) = spans(1.0, true);
+    let (most, kept) = (LEAST, LEAST / KEPT);
+    burst(&spans, most + 10, &passed());
+    let mut trace = spans.admitted(&[]);
+    let now = Instant::now();
+    spans.batch([(&mut trace, false)].into_iter(), (1, 1), (now, now));
+    spans.batch([(&mut trace, true)].into_iter(), (1, 1), (now, now));
+    burst(&spans, kept + 10, &dead());
+    assert_eq!(come_out(&mut queue), (most - kept, kept));
+    // There is room again, for everybody.
+    burst(&spans, 1, &passed());
+    assert_eq!(come_out(&mut queue), (1, 0));
+}
+
+#[test]
+fn all_that_may_be_in_flight_may_fail_at_once() {
+    let of = |in_flight| {
+        let sampling = Sampling { ratio: 0.0, parent_based: true };
+        Spans::new(sampling, NonZeroUsize::new(in_flight).unwrap(), &Metrics::disabled())
+    };
+    let (spans, mut queue) = of(10_000);
+    burst(&spans, 10_000, &dead());
+    assert_eq!(come_out(&mut queue), (0, 10_000));
+    let (spans, mut queue) = of(usize::MAX);
+    burst(&spans, MOST + 1, &dead());
+    assert_eq!(come_out(&mut queue), (0, MOST), "but there is an end to it");
 }
 
 fn attribute(span: &SpanData, name: &str) -> Option<Value> {

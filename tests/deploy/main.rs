@@ -196,7 +196,12 @@ fn the_model_runs_and_nothing_is_left_at_home() {
 
 /// The health check of the image, against a server that answers so.
 fn health_check(answer: &'static str) -> bool {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    health_check_of("127.0.0.1", "0.0.0.0", answer)
+}
+
+/// The same, where the server is at one address and the pipeline says another.
+fn health_check_of(served: &str, said: &str, answer: &'static str) -> bool {
+    let server = TcpListener::bind(format!("{served}:0")).unwrap();
     let address = server.local_addr().unwrap();
     let served = std::thread::spawn(move || {
         let (mut client, _) = server.accept().unwrap();
@@ -206,7 +211,7 @@ fn health_check(answer: &'static str) -> bool {
         String::from_utf8(request[..length].to_vec()).unwrap()
     });
     let mut script = Command::new(here("deploy/healthcheck.sh"));
-    script.env("SQUEEZEFLOW__ADMIN__ADDRESS", format!("0.0.0.0:{}", address.port()));
+    script.env("SQUEEZEFLOW__ADMIN__ADDRESS", format!("{said}:{}", address.port()));
     let healthy = script.stderr(Stdio::null()).status().unwrap().success();
     assert!(served.join().unwrap().starts_with("GET /live HTTP/1.0\r\n"));
     healthy
@@ -217,6 +222,13 @@ fn the_image_is_healthy_when_the_worker_is() {
     assert!(health_check("HTTP/1.1 200 OK\r\n\r\nlive\n"));
     assert!(!health_check("HTTP/1.1 503 Service Unavailable\r\n\r\n"));
     assert!(!health_check(""));
+    if TcpListener::bind("[::1]:0").is_ok() {
+        for said in ["[::]", "[::1]"] {
+            assert!(health_check_of("[::1]", said, "HTTP/1.1 200 OK\r\n\r\nlive\n"), "{said}");
+        }
+    } else {
+        eprintln!("skipped: this machine has no IPv6, so the health check is not tried with it");
+    }
     // A port that nobody may take but root, and nobody does.
     let mut script = Command::new(here("deploy/healthcheck.sh"));
     let nobody = script.env("SQUEEZEFLOW__ADMIN__ADDRESS", "127.0.0.1:1").stderr(Stdio::null());

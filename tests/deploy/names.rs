@@ -71,12 +71,13 @@ pub fn unknown(expression: &str, known: &Known) -> Vec<String> {
             }
             "(" if ["by", "without", "on", "ignoring", "group_left"].contains(&before) => {
                 let (inside, after) = until(rest, ')');
-                labels.extend(inside.split(',').map(|label| label.trim().to_owned()));
+                // `on ()` is a word, too: of nothing.
+                labels.extend(inside.split(',').map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()));
                 rest = after;
             }
             name if known.contains_key(name) => metrics.push(name),
             // Of a variable: `label_values(metric, label)`.
-            "instance" if before == "," => {}
+            "instance" | "job" if before == "," => {}
             word if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && !WORDS.contains(&word) =>
             {
@@ -122,7 +123,8 @@ fn what_is_not_documented_is_found() {
         "sum by (kind) (rate(squeezeflow_a_total{result=\"ok\", instance=~\"$worker\"}[5m])) > 0.5e3",
         "histogram_quantile(0.99, sum by (le) (rate(squeezeflow_b_seconds_bucket[$__rate_interval])))",
         "squeezeflow_a_total - (squeezeflow_a_total offset 1h or squeezeflow_a_total * 0) > 0",
-        "label_values(squeezeflow_a_total, instance)",
+        "label_values(squeezeflow_a_total{job=~\"$pipeline\"}, instance)",
+        "sum by (kind) (squeezeflow_a_total) / on (kind) group_left sum(squeezeflow_a_total) or on () up",
         "up{job=\"squeezeflow\"} == 0",
     ] {
         assert_eq!(unknown(good, &known), [""; 0], "{good}");

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use crate::support::client::Message;
 use crate::support::cluster::Cluster;
 use crate::support::here;
@@ -51,7 +53,15 @@ fn shown(scrape: &str) -> Table {
 fn a_live_scrape_shows_what_the_document_lists_and_nothing_else() {
     crate::require_kafka!();
     let scene = Scene::new(Cluster::shared(), "scraped", 2, 1);
-    let worker = scene.pipeline.clone().set("input.long_text", "windows").start_ready();
+    // Several results, for a label `of`.
+    let result =
+        |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
+    let results = json!({
+        "mood": result("tests/packages/tiny-squeezebert"),
+        "tone": result("tests/packages/tiny-bert"),
+    });
+    let pipeline = scene.pipeline.clone().set_top("model", Value::Null).set_top("results", results);
+    let worker = pipeline.set("input.long_text", "windows").start_ready();
     let mut messages = Stream::new(3).take(60);
     messages.push(Message { value: Some(b"not JSON".to_vec()), ..Message::default() });
     // Of several windows each; most of them, like their windows, equal to another.

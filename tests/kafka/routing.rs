@@ -80,6 +80,12 @@ fn three_results_of_each_record() {
         scene.pipeline.clone().set_top("model", serde_json::Value::Null).set_top("results", results);
     let observer = scene.observer();
     let worker = pipeline.start_ready();
+    // Run as one graph or not, it is told of each what the receipts of its results say.
+    let (_, ready) = worker.get("/ready").unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let others = ready["others"].as_array().unwrap().iter();
+    let models: Vec<_> = std::iter::once(&ready).chain(others).collect();
+    assert_eq!(models.iter().map(|m| &m["model"]).collect::<Vec<_>>(), ["entities", "encoder", "sentiment"]);
     scene.client.produce(&scene.input(), Stream::new(41).take(300));
     observer.wait(300, PATIENCE);
     let sequences = worker.metric("squeezeflow_cache_requests_total", "result=\"miss\"").unwrap();
@@ -97,6 +103,11 @@ fn three_results_of_each_record() {
         assert!(["praise", "complaint"].contains(&nlp["intent"]["label"].as_str().unwrap()), "{nlp}");
         assert_eq!(nlp["sentiment"]["model"]["name"], "sentiment", "each says what it is itself: {nlp}");
         assert_eq!(nlp["intent"]["model"]["name"], "encoder");
+        for (result, model) in ["entities", "intent", "sentiment"].into_iter().zip(&models) {
+            // Cut, in a record.
+            let digest = nlp[result]["model"]["digest"].as_str().unwrap();
+            assert!(model["digest"].as_str().unwrap().starts_with(digest), "{result}: {digest}, {model}");
+        }
     }
 }
 

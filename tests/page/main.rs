@@ -167,6 +167,40 @@ fn texts_are_shown_if_asked_for_and_are_text() {
 }
 
 #[test]
+fn of_several_results_each_has_its_chart_and_its_receipts() {
+    crate::require_kafka!();
+    crate::require_browser!();
+    let scene = Scene::new(Cluster::shared(), "page-results", 1, 1);
+    let result =
+        |package: &str| json!({ "model": { "path": here(package), "provider": "cpu", "sessions": 1 } });
+    let results = json!({
+        "mood": result("tests/packages/tiny-squeezebert"),
+        "tone": result("tests/packages/tiny-bert"),
+    });
+    let worker =
+        scene.pipeline.clone().set_top("model", Value::Null).set_top("results", results).start_ready();
+    let base = page(&worker);
+    let browser = Browser::start();
+    let _drip = Drip::start(&scene.client, &scene.input(), mixed);
+    browser.open(&base);
+    browser.wait(
+        "a chart for each",
+        "document.querySelectorAll('#c-label svg[role=img]').length === 2 \
+        && [...document.querySelectorAll('#c-label svg[role=img]')].every(s => s.querySelector('.area'))",
+    );
+    let labels = browser.text("c-label");
+    assert!(labels.contains("mood: ") && labels.contains("tone: "), "{labels}");
+    let rows = browser.run("return [...document.querySelectorAll('#made dd')].map(d => d.textContent)");
+    let rows: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
+    assert_eq!(rows.iter().filter(|row| row.starts_with("sha256:")).count(), 2, "{rows:?}");
+    let made = browser.text("made");
+    for words in ["tiny-squeezebert", "tiny-bert", "sessions"] {
+        assert!(made.contains(words), "{words} is not in {made}");
+    }
+    assert_quiet(&browser, &base);
+}
+
+#[test]
 fn cut_off_it_says_so_and_goes_on() {
     crate::require_kafka!();
     crate::require_browser!();

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
 
 use openssl::pkey::PKey;
@@ -13,7 +14,8 @@ use super::broker::{Broker, PASSWORD, sasl, user};
 use super::collector::Collector;
 use super::issuer::SECRET;
 use super::support::client::Message;
-use super::support::process::Process;
+use super::support::here;
+use super::support::process::{Process, scratch};
 use super::support::wait::{PATIENCE, until};
 use super::support::worker::{Pipeline, Worker, http_get, onnxruntime};
 
@@ -22,10 +24,14 @@ const ADMIN_TOKEN: &str = "planted-admin-token";
 const EXPORT_TOKEN: &str = "planted-export-token";
 /// In values, keys and headers.
 const TEXT: &str = "plantedtext";
+/// In the message of a panic.
+const QUOTED: &str = "plantedquote";
 
 /// Everything planted, as it is and as it may be written.
 fn planted(tokens: &[String]) -> Vec<String> {
-    let secrets = [PASSWORD, KEY_PASSWORD, ADMIN_TOKEN, EXPORT_TOKEN, SECRET, TEXT];
+    // The issuer's clients send theirs encoded for a URL, and that in base64.
+    let encoded = "client+secret+%2F";
+    let secrets = [PASSWORD, KEY_PASSWORD, ADMIN_TOKEN, EXPORT_TOKEN, SECRET, encoded, TEXT, QUOTED];
     let mut all: Vec<String> = secrets.iter().map(|s| (*s).to_owned()).collect();
     all.extend(tokens.iter().cloned());
     for at in 0..all.len() {
@@ -37,7 +43,6 @@ fn planted(tokens: &[String]) -> Vec<String> {
         }
         all.push(bytes.iter().map(|b| format!("{b:02x}")).collect());
     }
-    all.push("client+secret+%2F".to_owned());
     all
 }
 
@@ -57,7 +62,8 @@ fn look_through(what: &str, said: &str, planted: &[String]) {
 
 /// Each of another kind: enriched, passed, dead.
 fn records() -> Vec<Message> {
-    let values: [&[u8]; 7] = [
+    let values: [&[u8]; 8] = [
+        "{\"text\":\"plantedtext, and \u{e9}\"}".as_bytes(), // breaks the tokenizer
         b"{\"text\":\"plantedtext is what a customer wrote\"}",
         b"{\"text\":\"\",\"note\":\"plantedtext\"}",
         b"{\"plantedtext\":1}",
@@ -84,6 +90,29 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("EXPORT_TOKEN", EXPORT_TOKEN),
 ];
 
+/// A package whose tokenizer panics over an `é`, with a message that quotes what it was at: a table of
+/// characters in which an `é` is to become what begins in the middle of another one.
+fn breaking() -> PathBuf {
+    let (from, to) = (here("tests/packages/tiny-squeezebert"), scratch("breaking"));
+    for file in ["config.json", "model.onnx", "tokenizer_config.json"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    // A double array of 256 units. That of the first byte of an `é`: its label, has a leaf, which is one off.
+    let mut units = [0u32; 256];
+    units[0xc3] = 0xc3 | (1 << 8) | (1 << 10);
+    units[0xc3 ^ 1] = QUOTED.len() as u32 + 1;
+    let mut table = (units.len() as u32 * 4).to_le_bytes().to_vec();
+    table.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+    table.extend(format!("{QUOTED}\u{e9}\0").bytes());
+    let table = json!({ "type": "Precompiled", "precompiled_charsmap": base64::encode(table) });
+    let tokenizer = std::fs::read(from.join("tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&tokenizer).unwrap();
+    tokenizer["normalizer"] =
+        json!({ "type": "Sequence", "normalizers": [table, tokenizer["normalizer"].take()] });
+    std::fs::write(to.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    to
+}
+
 /// As loud as it can be.
 fn loud(broker: &Broker, name: &str, listener: &str) -> Pipeline {
     let key = std::fs::read(broker.certificates.path("worker.key")).unwrap();
@@ -100,7 +129,9 @@ fn loud(broker: &Broker, name: &str, listener: &str) -> Pipeline {
         }))
         .set("kafka.librdkafka", json!({ "debug": "all" }))
         .set("admin.token", json!({ "env": "ADMIN_TOKEN" }))
+        .set("model.path", breaking())
         .set("log.level", "trace")
+        .env("RUST_BACKTRACE", "full")
 }
 
 /// Every record traced, and all told to this collector.
@@ -145,15 +176,17 @@ fn run(broker: &Broker, pipeline: &Pipeline) -> Vec<(String, String)> {
     let address = worker.address();
     let mut said = Vec::new();
     for path in ["/", "/page.js", "/metrics", "/ready", "/live", "/nothing"] {
-        for header in [
-            "",
-            "Authorization: Bearer planted-admin-tokem\r\n",
-            "Authorization: Bearer planted-admin-token\r\n",
+        let basic = format!("Authorization: Basic {}\r\n", base64::encode(format!("me:{ADMIN_TOKEN}")));
+        for (header, shown) in [
+            ("", false),
+            ("Authorization: Bearer planted-admin-tokem\r\n", false),
+            ("Authorization: Bearer planted-admin-token\r\n", true),
+            (basic.as_str(), true),
         ] {
             let answer = http_get(&address, path, header).unwrap();
             let wanted = match path {
                 "/nothing" => 404,
-                "/" | "/page.js" | "/metrics" if !header.ends_with("token\r\n") => 401,
+                "/" | "/page.js" | "/metrics" if !shown => 401,
                 _ => 200,
             };
             assert!(answer.starts_with(&format!("HTTP/1.1 {wanted}")), "{path} {header}: {answer}");
@@ -170,7 +203,8 @@ fn run(broker: &Broker, pipeline: &Pipeline) -> Vec<(String, String)> {
     assert_eq!(worker.wait().code(), Some(0));
     let log = worker.log();
     // It was loud, and of what it must not tell there was something to tell.
-    for word in ["\"level\":\"DEBUG\"", "Client configuration", "\"target\":\"librdkafka\""] {
+    let panicked = "error: thread `text` panicked at ";
+    for word in ["\"level\":\"DEBUG\"", "Client configuration", "\"target\":\"librdkafka\"", panicked] {
         assert!(log.contains(word), "{word} is not in the log of {name}");
     }
     said.push((format!("log of {name}"), log));

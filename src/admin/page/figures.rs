@@ -26,14 +26,22 @@ pub(super) const PROCESSING: usize = 4;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Scrape {
     pub(super) counts: Counts,
-    /// By label of the model.
-    pub(super) labels: Vec<(String, u64)>,
+    /// Enriched records by their labels.
+    pub(super) labels: Vec<(Label, u64)>,
     /// In the order of [`TIMES`].
     pub(super) times: [Buckets; TIMES.len()],
     /// In the order of [`Station::ALL`].
     pub(super) depths: [u64; Station::ALL.len()],
     pub(super) partitions: Vec<Partition>,
     pub(super) gauges: Gauges,
+}
+
+/// A label. Two results may have equal ones, which say different things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Label {
+    /// Of which result; `None`: of the only one.
+    pub(super) of: Option<String>,
+    pub(super) name: String,
 }
 
 /// What only grows.
@@ -125,7 +133,10 @@ impl Scrape {
                 _ if whole() > 0 => *counts.dead.entry(label("reason").to_owned()).or_default() += whole(),
                 _ => {}
             },
-            "squeezeflow_labels_total" => labels.push((label("label").to_owned(), whole())),
+            "squeezeflow_labels_total" => {
+                let of = Some(label("of")).filter(|of| !of.is_empty()).map(str::to_owned);
+                labels.push((Label { of, name: label("label").to_owned() }, whole()));
+            }
             "squeezeflow_batch_size" => {
                 counts.batches += metric.get_histogram().get_sample_count();
                 counts.inferred += metric.get_histogram().get_sample_sum() as u64;
@@ -243,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::Timestamp;
+    use crate::record::{Emit, LabelOf, Offset, Outcome, Record, Stamps, Timestamp};
     use crate::telemetry::{Health, Metrics, PartitionFigure};
 
     #[test]
@@ -280,6 +291,38 @@ mod tests {
         assert_eq!(partitions, [("9", Some(7.0), Some(1.5)), ("10", Some(7.0), None)]);
         assert_eq!(scrape.times[PROCESSING].count(), 1);
         assert_eq!(TIMES[PROCESSING].0, "processing");
+    }
+
+    #[test]
+    fn equal_labels_of_two_results_are_two() {
+        let (metrics, registry) = Metrics::new(&Health::new()).unwrap();
+        let of = |result: &str, label: &str| LabelOf {
+            result: Some(result.into()),
+            label: label.to_owned(),
+            score: 0.9,
+        };
+        let record = Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: Offset::new(0),
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: Timestamp(None),
+        };
+        let emit = Emit {
+            topic: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: Timestamp(None),
+            labels: vec![of("mood", "positive"), of("tone", "positive")],
+            tokens: crate::text::TokenCount { used: 1, seen: 1 },
+        };
+        let outcome = Outcome::Enriched { record, emit };
+        metrics.settled(&outcome, &Stamps::admitted(Instant::now()));
+        let labels = Scrape::of(&registry.gather()).labels;
+        let told: Vec<_> = labels.iter().map(|(l, n)| (l.of.as_deref(), l.name.as_str(), *n)).collect();
+        assert_eq!(told, [(Some("mood"), "positive", 1), (Some("tone"), "positive", 1)]);
     }
 
     /// What a registry makes of these seconds.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::figures::{Buckets, Counts, Gauges, PROCESSING, Partition, Quantile, Scrape, TIMES};
+use super::figures::{Buckets, Counts, Gauges, Label, PROCESSING, Partition, Quantile, Scrape, TIMES};
 use crate::telemetry::Station;
 
 /// Between two scrapes.
@@ -18,15 +18,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SMOOTH: Duration = Duration::from_secs(10);
 /// Rows of the table of partitions.
 const PARTITIONS: usize = 50;
-/// Labels that have a name of their own; the rest is told together.
+/// Labels of a result that have a name of their own; the rest is told together.
 const LABELS: usize = 8;
 
 /// The scrapes, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct History {
     kept: VecDeque<Kept>,
-    /// The names of labels, by the place of their counts.
-    labels: Vec<String>,
+    /// By the place of their counts.
+    labels: Vec<Label>,
     /// Of the last scrape.
     partitions: Vec<Partition>,
     gauges: Gauges,
@@ -56,8 +56,24 @@ pub(super) struct Point {
     /// Of processing, over ten seconds.
     p50: Option<Quantile>,
     p99: Option<Quantile>,
+    /// By result; there are none before there is a label.
+    labels: Vec<LabelsOf>,
+}
+
+/// The labels of one result.
+#[derive(Debug, PartialEq, Serialize)]
+struct LabelsOf {
+    /// `None`: of the only one.
+    of: Option<String>,
     /// Records by label; of the labels that have few, together as `None`.
-    labels: Vec<(Option<String>, u64)>,
+    counts: Vec<(Option<String>, u64)>,
+}
+
+/// Of the labels of one result: the places of those that are named, and of the rest.
+struct Named<'a> {
+    of: Option<&'a str>,
+    named: Vec<usize>,
+    rest: Vec<usize>,
 }
 
 /// What there is to say now.
@@ -178,14 +194,14 @@ impl History {
         }
     }
 
-    /// Counts in the order of names, which only ever gets longer.
-    fn by_place(&mut self, labels: Vec<(String, u64)>) -> Vec<u64> {
+    /// Counts in the order of labels, which only ever gets longer.
+    fn by_place(&mut self, labels: Vec<(Label, u64)>) -> Vec<u64> {
         let mut counts = vec![0; self.labels.len()];
-        for (name, count) in labels {
-            match self.labels.iter().position(|known| *known == name) {
+        for (label, count) in labels {
+            match self.labels.iter().position(|known| *known == label) {
                 Some(place) => counts[place] = count,
                 None => {
-                    self.labels.push(name);
+                    self.labels.push(label);
                     counts.push(count);
                 }
             }
@@ -193,31 +209,38 @@ impl History {
         counts
     }
 
-    /// The labels that have most records of the window, by place.
-    fn named(&self) -> Vec<usize> {
+    /// By result, the labels that have most records of the window.
+    fn named(&self) -> Vec<Named<'_>> {
         let (Some(first), Some(last)) = (self.kept.front(), self.kept.back()) else { return Vec::new() };
         let since = |place: usize| count(last, place).saturating_sub(count(first, place));
-        let mut places: Vec<usize> = (0..self.labels.len()).collect();
-        places.sort_by_key(|place| std::cmp::Reverse(since(*place)));
-        places.truncate(LABELS);
-        places.sort_unstable();
-        places
+        let mut results: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+        for (place, label) in self.labels.iter().enumerate() {
+            results.entry(label.of.as_deref()).or_default().push(place);
+        }
+        let named = |(of, mut named): (_, Vec<usize>)| {
+            named.sort_by_key(|place| std::cmp::Reverse(since(*place)));
+            let rest = named.split_off(named.len().min(LABELS));
+            named.sort_unstable();
+            Named { of, named, rest }
+        };
+        results.into_iter().map(named).collect()
     }
 
-    fn point(&self, at: usize, named: &[usize]) -> Option<Point> {
+    fn point(&self, at: usize, results: &[Named<'_>]) -> Option<Point> {
         let (now, before) = (self.kept.get(at)?, self.kept.get(at.checked_sub(1)?)?);
         let (seconds, c, b) = (seconds(before, now), &now.counts, &before.counts);
         let a_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         let done = |c: &Counts| c.enriched + c.passed + c.dead.values().sum::<u64>();
         let since = |place: usize| count(now, place).saturating_sub(count(before, place));
-        let mut labels: Vec<(Option<String>, u64)> = named
-            .iter()
-            .filter_map(|place| Some((Some(self.labels.get(*place)?.clone()), since(*place))))
-            .collect();
-        if self.labels.len() > named.len() {
-            let rest = (0..self.labels.len()).filter(|place| !named.contains(place)).map(since);
-            labels.push((None, rest.sum()));
-        }
+        let labels = results.iter().map(|Named { of, named, rest }| {
+            let told = |place: &usize| Some((Some(self.labels.get(*place)?.name.clone()), since(*place)));
+            let mut counts: Vec<_> = named.iter().filter_map(told).collect();
+            if !rest.is_empty() {
+                counts.push((None, rest.iter().copied().map(since).sum()));
+            }
+            LabelsOf { of: of.map(str::to_owned), counts }
+        });
+        let labels = labels.collect();
         let smooth = self.kept.iter().take(at).find(|k| now.when.duration_since(k.when) <= SMOOTH);
         let times = now.times[PROCESSING].since(&smooth.unwrap_or(before).times[PROCESSING]);
         Some(Point {
@@ -311,7 +334,8 @@ mod tests {
     use super::*;
 
     fn scrape(read: u64, labels: &[(&str, u64)]) -> Scrape {
-        let labels = labels.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let label = |(name, count): &(&str, u64)| (Label { of: None, name: (*name).to_owned() }, *count);
+        let labels = labels.iter().map(label).collect();
         let counts = Counts { read, enriched: read / 2, ..Counts::default() };
         Scrape { counts, labels, ..Scrape::default() }
     }
@@ -356,13 +380,29 @@ mod tests {
         let many: Vec<(&str, u64)> = labels.iter().map(String::as_str).zip(1..).collect();
         let history = history([scrape(0, &[]), scrape(0, &[("l05", 2)]), scrape(0, &many)]);
         let points = history.points();
-        let first = &points.first().unwrap().labels;
+        let first = &points.first().unwrap().labels[0].counts;
         assert_eq!(first.iter().map(|(_, count)| count).sum::<u64>(), 2);
-        let last = &points.last().unwrap().labels;
+        let last = &points.last().unwrap().labels[0].counts;
         assert_eq!(last.len(), LABELS + 1);
         assert_eq!(last.iter().map(|(_, count)| count).sum::<u64>(), (1..=20).sum::<u64>() - 2);
         assert!(last.contains(&(Some("l19".to_owned()), 20)), "{last:?}");
         assert_eq!(last.last().unwrap().0, None);
+    }
+
+    #[test]
+    fn each_result_has_labels_of_its_own() {
+        let of = |of: &str, name: &str| Label { of: Some(of.to_owned()), name: name.to_owned() };
+        let many = (0..20).map(|n| (of("topic", &n.to_string()), 100));
+        let both = [(of("mood", "positive"), 30), (of("tone", "positive"), 4), (of("tone", "negative"), 1)];
+        let last = Scrape { labels: both.into_iter().chain(many).collect(), ..Scrape::default() };
+        let history = history([Scrape::default(), last]);
+        let json = told(&history);
+        let labels = json["point"]["labels"].as_array().unwrap();
+        let json = |of: &str| &labels.iter().find(|one| one["of"] == of).unwrap()["counts"];
+        assert_eq!(*json("mood"), serde_json::json!([["positive", 30]]));
+        assert_eq!(*json("tone"), serde_json::json!([["positive", 4], ["negative", 1]]));
+        assert_eq!(json("topic").as_array().unwrap().len(), LABELS + 1);
+        assert_eq!(labels.len(), 3);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 pub(super) use sampler::Sampler;
 pub use sampler::Shown;
 
-/// A stream ends by itself before its connection does (`MAX_CONNECTION_AGE`), in order, and the browser
+/// A stream ends by itself before its connection does (`Bounds::age`), in order, and the browser
 /// asks again.
 const STREAM_AGE: Duration = Duration::from_secs(240);
 
@@ -88,11 +88,12 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-async fn by_address(request: Request, next: Next) -> Response {
+/// Lets in who asks by an address or as `localhost`, or does not say (no browser).
+pub(super) async fn by_address(request: Request, next: Next) -> Response {
     if request.headers().get(header::HOST).is_none_or(is_address) {
         return next.run(request).await;
     }
-    let why = "ask for this page by an address or as localhost; to have it under a name, set admin.token\n";
+    let why = "ask for this by an address or as localhost; to have it under a name, set admin.token\n";
     (StatusCode::FORBIDDEN, why).into_response()
 }
 

@@ -212,15 +212,23 @@ function showCharts(end) {
 }
 
 function showLabels(end) {
-  const names = [...new Set(state.points.flatMap((p) => p.labels.map(([name]) => name)))];
+  const results = [...new Set(state.points.flatMap((p) => p.labels.map((one) => one.of)))];
+  const charts = results.flatMap((of) => labelsOf(of, end));
+  put(by('c-label'), ...(charts.length ? charts : [none('No record was enriched in the last five minutes.')]));
+}
+
+/// Of one result: shares of what another one says would be shares of nothing.
+function labelsOf(of, end) {
+  const told = state.points.map((p) => (p.labels.find((one) => one.of === of) || { counts: [] }).counts);
+  const names = [...new Set(told.flatMap((c) => c.map(([name]) => name)))];
   names.sort((a, b) => (a === null) - (b === null));
-  const counts = state.points.map((p) => new Map(p.labels));
+  const counts = told.map((c) => new Map(c));
   // Of two seconds alone shares would jump about.
   const smooth = counts.map((_, i) => names.map((name) =>
     counts.slice(Math.max(0, i - 4), i + 1).reduce((sum, c) => sum + (c.get(name) || 0), 0)));
   const total = names.map((name) => counts.reduce((sum, c) => sum + (c.get(name) || 0), 0));
   const all = total.reduce((a, b) => a + b, 0);
-  if (!all) return put(by('c-label'), none('No record was enriched in the last five minutes.'));
+  if (!all) return [];
   const shares = smooth.map((row) => {
     const sum = row.reduce((a, b) => a + b, 0);
     let below = 0;
@@ -240,12 +248,11 @@ function showLabels(end) {
     shares.forEach((row, at) => (row ? run.push([state.points[at].at, row[i]]) : close()));
     close();
   });
-  const words = (i) => `${names[i] === null ? 'others' : names[i]} ${((100 * total[i]) / all).toFixed(1)} %`;
+  const name = (i) => `${of === null ? '' : `${of}: `}${names[i] === null ? 'others' : names[i]}`;
+  const words = (i) => `${name(i)} ${((100 * total[i]) / all).toFixed(1)} %`;
   const order = names.map((_, i) => i);
-  put(by('c-label'),
-    frame(`Shares of labels, last five minutes: ${order.map(words).join(', ')}`, 1, (n) => `${Math.round(n * 100)} %`, areas),
-    el('ul', { class: 'legend' }, order.map((i) => key(kind(i), `${words(i)} (${count(total[i])})`))));
-  return undefined;
+  return [frame(`Shares of labels, last five minutes: ${order.map(words).join(', ')}`, 1, (n) => `${Math.round(n * 100)} %`, areas),
+    el('ul', { class: 'legend' }, order.map((i) => key(kind(i), `${words(i)} (${count(total[i])})`)))];
 }
 
 // ---- tables
@@ -277,10 +284,10 @@ function showDead({ reasons, dead }, letters) {
   return undefined;
 }
 
-function showTexts(texts) {
-  by('texts').hidden = texts === null;
-  if (texts === null) return;
-  put(by('text'), texts.length ? table([[['label', ''], ['score', 'n'], ['text', '']]],
+function showTexts(texts, why) {
+  by('texts').hidden = texts === null && !why;
+  if (texts === null) return why ? put(by('text'), none(why)) : undefined;
+  return put(by('text'), texts.length ? table([[['label', ''], ['score', 'n'], ['text', '']]],
     texts.map((t) => [[t.label], [t.score === null ? '–' : t.score.toFixed(3), 'n'], [t.text, 'wrap']])) : none('None yet.'));
 }
 
@@ -300,10 +307,19 @@ function showTiles({ rates, totals, times, lag, gauges }) {
     el('div', { class: bad ? 'tile bad' : 'tile', id: `t-${id}` }, el('b', {}, big), el('span', {}, words))));
 }
 
+/// Of the one model, or of each result's, where these differ.
+function sessions() {
+  const own = Object.keys(state.settings).filter((path) => /^(results\..+\.)?model\.sessions$/.test(path));
+  const told = own.map((path) => [path.split('.').slice(1, -2).join('.'), setting(path)]);
+  const same = new Set(told.map(([, n]) => n)).size < 2;
+  return same ? (told[0] || [])[1] : told.map(([of, n]) => `${of}: ${n}`).join(', ');
+}
+
 function showReceipts(now) {
-  const { model, digest, precision, provider } = now;
-  const rows = model ? [['model', model], ['digest', digest, 'mono'], ['precision', precision], ['provider', provider]] : [['model', 'not loaded yet']];
-  const more = [['sessions', setting('model.sessions')], ['delivery', setting('delivery')], ['group', setting('kafka.group_id')],
+  const models = [now, ...(now.others || [])].filter((one) => one.model);
+  const rows = models.length ? models.flatMap(({ model, digest, precision, provider }) =>
+    [['model', model], ['digest', digest, 'mono'], ['precision', precision], ['provider', provider]]) : [['model', 'not loaded yet']];
+  const more = [['sessions', sessions()], ['delivery', setting('delivery')], ['group', setting('kafka.group_id')],
     ['from', list('input.topics')], ['to', setting('output.topic')], ['rebalances', String(now.totals.rebalances)], ['aborted or failed commits', String(now.totals.aborts)]];
   put(by('made'), ...[...rows, ...more].filter(([, value]) => value).flatMap(([name, value, kind]) =>
     [el('dt', {}, name), el('dd', { class: kind }, value)]));
@@ -340,7 +356,7 @@ function show() {
   showTimes(now.times);
   showLag(now.lag);
   showDead(now.totals, now.letters);
-  showTexts(now.texts);
+  showTexts(now.texts, now.why_no_texts);
   showReceipts(now);
 }
 

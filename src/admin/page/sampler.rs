@@ -14,7 +14,7 @@ use super::history::{EVERY, Figures, History, Point};
 use crate::config::InForce;
 use crate::telemetry::{Health, Letter, Recent, Sample, Snapshot, Stuck};
 
-/// Browsers at a time: of 64 connections enough are left for scrapes and probes.
+/// Browsers at a time: of all connections enough are left for scrapes and probes.
 const WATCHERS: usize = 16;
 
 /// What the page shows beside the metrics.
@@ -69,6 +69,9 @@ struct Now<'a> {
     letters: Vec<Letter>,
     /// `None`: they are not to be shown.
     texts: Option<Vec<Sample>>,
+    /// Why not, where they are to be shown and are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_no_texts: Option<&'static str>,
 }
 
 impl Sampler {
@@ -132,6 +135,7 @@ impl Sampler {
             figures: history.figures(),
             letters: recent.letters(),
             texts: recent.texts(),
+            why_no_texts: recent.why_no_texts(),
         }
     }
 

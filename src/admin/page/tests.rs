@@ -19,16 +19,20 @@ const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn started(token: Option<&str>) -> (Server, Metrics, Shown) {
+    started_at(ANY, token).await
+}
+
+async fn started_at(address: SocketAddr, token: Option<&str>) -> (Server, Metrics, Shown) {
     let health = Health::new();
     let (metrics, registry) = Metrics::new(&health).unwrap();
     let one = InForce { path: "a.b".to_owned(), value: "1".to_owned(), origin: "file".to_owned() };
     let shown = Shown { health, recent: Recent::new(false), settings: vec![one] };
-    let server = serve(ANY, token.map(Secret::new), registry, shown.clone()).await.unwrap();
+    let server = serve(address, token.map(Secret::new), registry, shown.clone()).await.unwrap();
     (server, metrics, shown)
 }
 
 async fn open(server: &Server, path: &str, host: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let mut stream = TcpStream::connect((ANY.ip(), server.address().port())).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
@@ -145,7 +149,7 @@ async fn so_many_look_and_no_more_and_scrapes_get_in_all_the_same() {
     }
     let refused = get_all(&server, "/events", "127.0.0.1").await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 5"), "{refused}");
-    assert!(get_all(&server, "/metrics", "anything").await.starts_with("HTTP/1.1 200"));
+    assert!(get_all(&server, "/metrics", "127.0.0.1").await.starts_with("HTTP/1.1 200"));
     drop(looking.pop());
     // The server sees it when it has something to say.
     let again = async {
@@ -178,11 +182,31 @@ async fn a_name_is_no_way_in_without_a_token() {
     ] {
         let answer = get_all(&server, "/page.js", host).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
-        assert!(get_all(&server, "/metrics", host).await.starts_with("HTTP/1.1 200"), "{host}");
+        let answer = get_all(&server, "/metrics", host).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+        assert!(get_all(&server, "/live", host).await.starts_with("HTTP/1.1 200"), "{host}");
     }
+    // On a network scrapers come by a name.
+    let (server, ..) = started_at("0.0.0.0:0".parse().unwrap(), None).await;
+    assert!(get_all(&server, "/metrics", "worker.example:9464").await.starts_with("HTTP/1.1 200"));
+    assert!(get_all(&server, "/", "worker.example:9464").await.starts_with("HTTP/1.1 403"));
     let (server, ..) = started(Some("open")).await;
     let answer = get_all(&server, "/", "worker.example").await;
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
+async fn texts_that_are_withheld_say_why() {
+    let shown = Shown { recent: Recent::new(true), ..Shown::default() };
+    let (_metrics, registry) = Metrics::new(&shown.health).unwrap();
+    let (sampler, task) = Sampler::start(registry, shown.clone());
+    task.abort();
+    let now = |past: String| serde_json::from_str::<Value>(&past).unwrap()["now"].clone();
+    let told = now(sampler.past());
+    assert!(told["texts"].is_array() && told["why_no_texts"].is_null(), "{told}");
+    shown.recent.withhold_texts();
+    let told = now(sampler.past());
+    assert!(told["texts"].is_null() && told["why_no_texts"].is_string(), "{told}");
 }
 
 /// Whoever does not read what it is told is told the last, and nothing is kept for it.

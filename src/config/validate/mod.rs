@@ -52,7 +52,7 @@ impl Check<'_> {
             limits: self.limits(&raw.limits, &batch, &results),
             admin: self.admin(&raw.admin),
             stuck_after: self.positive("admin.stuck_after", &raw.admin.stuck_after),
-            admin_token: raw.admin.token.as_ref().map(|token| self.secret("admin.token", token)),
+            admin_token: raw.admin.token.as_ref().map(|token| self.admin_token(token)),
             show_text: raw.admin.show_text,
             log: self.log(&raw.log),
             otlp: self.otlp(&raw.telemetry.otlp),
@@ -291,6 +291,18 @@ impl Check<'_> {
             self.found.push(problem.hint(hint));
         }
         address.flatten()
+    }
+
+    /// One that nobody could show would keep everybody out.
+    fn admin_token(&mut self, raw: &words::Secret) -> Secret {
+        let token = self.secret("admin.token", raw);
+        let shown = token.reveal();
+        if shown.trim() != shown || !shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            let what = "has white space at an end, or a character that no HTTP header takes";
+            let problem = Problem::error("admin.token", what);
+            self.found.push(problem.hint("ASCII characters, such as `openssl rand -hex 32` prints"));
+        }
+        token
     }
 
     fn log(&mut self, raw: &raw::Log) -> to::Log {

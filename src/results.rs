@@ -223,9 +223,13 @@ impl<'a> Planned<'a> {
         Ok(())
     }
 
-    fn warm(self, settings: &Settings) -> Result<Results, ResultsError> {
+    fn warm(mut self, settings: &Settings) -> Result<Results, ResultsError> {
         let (mut loaded, mut streams, mut places) = (Vec::new(), Vec::new(), HashMap::new());
-        for group in self.groups() {
+        let groups = self.groups();
+        if groups.len() > 1 {
+            self.opened = self.opened.iter().map(model::Opened::beside_others).collect();
+        }
+        for group in groups {
             let of = |model: &usize| {
                 let (opened, reads) = self.models.get(*model)?;
                 Some((self.opened.get(*opened)?, *reads))
@@ -258,6 +262,9 @@ impl<'a> Planned<'a> {
                     places.insert(stream, (streams.len(), Vec::new()));
                     streams.push((loaded.len(), own.clone()));
                 }
+                // A group that did not become one is several, too.
+                let several = self.models.len() > 1;
+                let opened = if several { &opened.beside_others() } else { opened };
                 loaded.push(opened.warm(reads)?);
             }
         }

@@ -223,10 +223,14 @@ impl<'a> Planned<'a> {
         Ok(())
     }
 
-    fn warm(self, masker: &Masker) -> Result<Results, ResultsError> {
+    fn warm(mut self, masker: &Masker) -> Result<Results, ResultsError> {
         let (mut loaded, mut streams) = (Vec::<Loaded>::new(), Vec::<(usize, Stream)>::new());
         let mut places: HashMap<usize, (usize, Vec<Reads>)> = HashMap::new();
-        for group in self.groups() {
+        let groups = self.groups();
+        if groups.len() > 1 {
+            self.opened = self.opened.iter().map(model::Opened::beside_others).collect();
+        }
+        for group in groups {
             let of = |model: &usize| {
                 let (opened, reads) = self.models.get(*model)?;
                 Some((self.opened.get(*opened)?, *reads))
@@ -263,6 +267,9 @@ impl<'a> Planned<'a> {
                     places.insert(stream, (streams.len(), Vec::new()));
                     streams.push((loaded.len(), own.clone()));
                 }
+                // A group that did not become one is several, too.
+                let several = self.models.len() > 1;
+                let opened = if several { &opened.beside_others() } else { opened };
                 loaded.push(opened.warm(*reads)?);
             }
         }

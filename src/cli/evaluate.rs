@@ -49,6 +49,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn start(arguments: &Arguments) -> Result<Exit, Exit> {
     let package = Package::open(&arguments.package).map_err(|e| fail(&ModelError::from(e), Exit::Model))?;
+    if arguments.write {
+        evaluate::recordable(&arguments.package).map_err(|e| fail(&e, Exit::Failed))?;
+    }
     let examples = evaluate::read(&arguments.labelled, &package.labels).map_err(|e| fail(&e, Exit::Usage))?;
     let settings = model::on_cpu(&arguments.package, arguments.library.clone(), cores());
     let mut loaded = model::load(&settings).map_err(|e| fail(&e, Exit::Model))?;

@@ -3,7 +3,9 @@
 //!
 //! - channels last: a 1×1 convolution in groups is a product of two-dimensional weights a group;
 //! - a classifier's last layer works on token 0 only (its keys and values still see every token);
-//! - queries are scaled instead of scores, and padding is masked by -1e9: its share is exactly 0.
+//! - queries are scaled instead of scores, and padding is masked by -1e9: its share is exactly 0;
+//! - positions are counted off the mask, not read off a shape: nodes that compute with shapes ONNX Runtime
+//!   takes from a GPU and puts on the CPU (`GetCpuPreferredNodes` in its `fallback_cpu_capability.cc`).
 //!
 //! In fp16 the products, their weights and the GELU are fp16; softmax, layer norms and what goes from
 //! layer to layer are fp32. Inputs and outputs are the same as the reference's in both.
@@ -82,18 +84,24 @@ impl Portable<'_> {
         };
         let (words, positions, types) =
             (table("word", c.vocabulary)?, table("position", c.positions)?, table("token_type", c.types)?);
+        let places = self.places();
         let g = &mut self.g;
         let words = g.rows(&words.0, &words.1, &words.2, "input_ids");
-        let positions = g.weights(&positions.0, &positions.1, &positions.2);
+        let positions = g.rows(&positions.0, &positions.1, &positions.2, &places);
         let types = g.rows(&types.0, &types.1, &types.2, "token_type_ids");
-        // Position i is row i: the first rows, as many as the batch is long.
-        let (zero, one, two) = (g.ints(&[0]), g.ints(&[1]), g.ints(&[2]));
-        let shape = g.op("Shape", &["input_ids"], &[]);
-        let length = g.op("Slice", &[&shape, &one, &two], &[]);
-        let positions = g.op("Slice", &[&positions, &zero, &length], &[]);
         let sum = g.op("Add", &[&words, &positions], &[]);
         let sum = g.op("Add", &[&sum, &types], &[]);
         self.norm(&sum, "embeddings.LayerNorm", c.embeddings_eps)
+    }
+
+    /// 0, 1, 2, … for each text, padding included: ones, summed up to each place without it. In fp32,
+    /// exact for any length, because TensorRT's `CumSum` knows no integers.
+    fn places(&mut self) -> String {
+        let (one, axis) = (self.g.scalar(1.0), self.g.initializer_i64("places_axis", &[], &[1]));
+        let mask = self.g.cast("attention_mask", Element::F32);
+        let ones = self.g.op("Max", &[&mask, &one], &[]);
+        let places = self.g.op("CumSum", &[&ones, &axis], &[("exclusive", Int(1))]);
+        self.g.cast(&places, Element::I64)
     }
 
     fn norm(&mut self, x: &str, name: &str, epsilon: f32) -> Result<Hidden, CompileError> {
@@ -261,5 +269,54 @@ impl Portable<'_> {
         let logits = self.widen(&logits);
         reference::expose(&mut self.g, head, &logits, outputs);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use prost::Message;
+
+    use super::super::proto;
+    use super::*;
+
+    /// Of each of these ONNX Runtime's provider for CUDA has a kernel that leaves its result on the GPU. One that
+    /// leaves it on the CPU (`Shape`, `Size`, …) pulls what reads it there, too.
+    const ON_THE_GPU: [&str; 20] = [
+        "Add",
+        "Cast",
+        "Concat",
+        "CumSum",
+        "Erf",
+        "Gather",
+        "Identity",
+        "LayerNormalization",
+        "MatMul",
+        "Max",
+        "Mul",
+        "Reshape",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Transpose",
+        "Unsqueeze",
+    ];
+
+    #[test]
+    fn nothing_of_it_belongs_on_the_cpu() {
+        let checkpoint = Checkpoint::open(Path::new("tests/checkpoints/tiny-squeezebert")).unwrap();
+        for arithmetic in [Arithmetic::F32, Arithmetic::F16] {
+            let graph = build(&checkpoint, arithmetic).unwrap();
+            let nodes = proto::Model::decode(&graph[..]).unwrap().graph.unwrap().nodes;
+            let used: BTreeSet<&str> = nodes.iter().map(|node| node.op_type.as_str()).collect();
+            let others: Vec<_> = used.iter().filter(|op| !ON_THE_GPU.contains(op)).collect();
+            assert!(others.is_empty() && used.contains("Gather"), "{arithmetic:?}: {others:?}");
+        }
     }
 }

@@ -16,5 +16,5 @@ mod run;
 pub use card::with_evaluation;
 pub use labelled::{Example, LabelledError, Problem, read, texts};
 pub use metrics::{Evaluation, LabelMetrics};
-pub use record::{RecordError, record};
+pub use record::{RecordError, record, recordable};
 pub use run::{EvaluateError, run};

@@ -37,27 +37,44 @@ pub enum RecordError {
     },
 }
 
+/// Can an evaluation be written into this package? Asked before texts are answered for nothing.
+pub fn recordable(dir: &Path) -> Result<(), RecordError> {
+    manifest(dir)?;
+    card(dir, "").map(drop)
+}
+
+fn manifest(dir: &Path) -> Result<Map<String, Value>, RecordError> {
+    let file = dir.join(MANIFEST);
+    let json = match std::fs::read(&file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(RecordError::NoManifest(dir.to_owned())),
+        Err(source) => return Err(RecordError::File { file, source }),
+        Ok(json) => json,
+    };
+    serde_json::from_slice(&json).map_err(|source| RecordError::Json { file, source })
+}
+
+/// The package's card, or the beginning of one.
+fn card(dir: &Path, name: &str) -> Result<String, RecordError> {
+    let file = dir.join(CARD);
+    match std::fs::read_to_string(&file) {
+        Ok(card) => Ok(card),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(format!("# {name}\n")),
+        Err(source) => Err(RecordError::File { file, source }),
+    }
+}
+
 /// Writes it. Each file is replaced as a whole; should the program be killed between the two, the
 /// manifest says that the card differs.
 pub fn record(dir: &Path, name: &str, evaluation: &Evaluation) -> Result<(), RecordError> {
+    let mut manifest = manifest(dir)?;
     let file = dir.join(MANIFEST);
     let at = |file: &Path| {
         let file = file.to_owned();
         move |source| RecordError::File { file, source }
     };
-    let json = match std::fs::read(&file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(RecordError::NoManifest(dir.to_owned())),
-        other => other.map_err(at(&file))?,
-    };
     let wrong = |source| RecordError::Json { file: file.clone(), source };
-    let mut manifest: Map<String, Value> = serde_json::from_slice(&json).map_err(wrong)?;
     let card_file = dir.join(CARD);
-    let card = match std::fs::read_to_string(&card_file) {
-        Ok(card) => card,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => format!("# {name}\n"),
-        Err(e) => return Err(at(&card_file)(e)),
-    };
-    let card = with_evaluation(&card, name, evaluation);
+    let card = with_evaluation(&card(dir, name)?, name, evaluation);
     manifest.insert("evaluation".into(), serde_json::to_value(evaluation).map_err(wrong)?);
     if let Some(files) = manifest.entry("files").or_insert_with(|| Map::new().into()).as_object_mut() {
         files.insert(CARD.into(), hash_bytes(card.as_bytes()).into());

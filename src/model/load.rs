@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use prost::bytes::Bytes;
 
 use super::package::{Package, Source};
-use super::providers::{self, Attempt};
+use super::providers::{self, Attempt, Rest};
 use super::session::OrtSession;
 use super::weights::SharedWeights;
 use super::{Infer, InferError, Layout, Loaded, ModelError, Output, PackageError, Reads, Receipt, runtime};
@@ -21,17 +21,20 @@ use crate::operators;
 use crate::text::{TextTokenizer, Tokens};
 
 /// A verified package whose sessions are not up yet.
+#[derive(Clone)]
 pub struct Opened<'a> {
     settings: &'a settings::Model,
     /// The package.
     pub package: Arc<Package>,
     source: Source,
+    /// No other model runs beside it.
+    alone: bool,
 }
 
 /// Opens the package and verifies it.
 pub fn open(settings: &settings::Model) -> Result<Opened<'_>, ModelError> {
     let (package, source) = Package::open_with_graph(&settings.path)?;
-    Ok(Opened { settings, package: Arc::new(package), source })
+    Ok(Opened { settings, package: Arc::new(package), source, alone: true })
 }
 
 /// Opens the package, and brings up its sessions for what its head gives by itself: the logits of a
@@ -120,6 +123,12 @@ impl Opened<'_> {
             && inputs(a) == inputs(b)
     }
 
+    /// The same for a pipeline that runs other models beside it: its threads do not spin then.
+    #[must_use]
+    pub fn beside_others(&self) -> Self {
+        Self { alone: false, ..self.clone() }
+    }
+
     fn unreadable(&self, source: std::io::Error) -> PackageError {
         PackageError::Onnx { file: self.settings.path.clone(), source }
     }
@@ -143,6 +152,7 @@ impl Opened<'_> {
             environment: runtime::environment(settings.library.as_deref())?,
             settings,
             package,
+            alone: self.alone,
             source,
             warm_up,
             weights: None,
@@ -154,10 +164,10 @@ impl Opened<'_> {
             loader.weights = Some(weights.map_err(|source| self.unreadable(source))?);
         }
 
-        let (provider, first) = loader.first()?;
+        let (provider, rest, first) = loader.first()?;
         let mut sessions: Vec<Box<dyn Infer>> = vec![Box::new(first)];
         for number in 2..=settings.sessions.get() {
-            let session = loader.session(provider).map_err(|failure| match failure {
+            let (session, _) = loader.session(provider, rest).map_err(|failure| match failure {
                 Failure::Provider(reason) => ModelError::Session { number, reason },
                 Failure::Model(error) => error,
             })?;
@@ -218,6 +228,7 @@ struct Loader<'a> {
     environment: Environment,
     settings: &'a settings::Model,
     package: &'a Package,
+    alone: bool,
     source: Source,
     warm_up: Vec<Tokens>,
     /// `None`: each session has its own.
@@ -228,12 +239,12 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     /// The first session, on the first provider that works.
-    fn first(&self) -> Result<(&'a Provider, OrtSession), ModelError> {
+    fn first(&self) -> Result<(&'a Provider, Rest, OrtSession), ModelError> {
         let asked = &self.settings.provider;
         let mut attempts: Vec<Attempt> = Vec::new();
         for provider in iter::once(asked).chain(&self.settings.fallback) {
-            match self.session(provider) {
-                Ok(session) => {
+            match self.session(provider, Rest::Refused) {
+                Ok((session, rest)) => {
                     if let Some(failed) = attempts.last() {
                         tracing::warn!(
                             asked = asked.kind.as_str(),
@@ -242,7 +253,14 @@ impl<'a> Loader<'a> {
                             "FALLBACK: the execution provider that was asked for cannot be had; all sessions run on another",
                         );
                     }
-                    return Ok((provider, session));
+                    if rest == Rest::OnTheCpu {
+                        tracing::warn!(
+                            model = self.package.name,
+                            provider = provider.kind.as_str(),
+                            "PARTS ON THE CPU: the execution provider does not take the whole graph, and ONNX Runtime computes the rest of it (such as the arithmetic of shapes) on the CPU; a SqueezeBERT built with `squeezeflow model build --target` is made to need none of that",
+                        );
+                    }
+                    return Ok((provider, rest, session));
                 }
                 Err(Failure::Model(error)) => return Err(error),
                 Err(Failure::Provider(reason)) => attempts.push(Attempt { kind: provider.kind, reason }),
@@ -251,23 +269,31 @@ impl<'a> Loader<'a> {
         Err(ModelError::Provider { attempts, advice: providers::advice(asked.kind) })
     }
 
-    /// One warm session.
-    fn session(&self, provider: &Provider) -> Result<OrtSession, Failure> {
+    /// One warm session, and what became of nodes that the provider does not take.
+    fn session(&self, provider: &Provider, rest: Rest) -> Result<(OrtSession, Rest), Failure> {
         if self.package.layout == Layout::Packed && provider.kind != ProviderKind::Cpu {
             return Err(Failure::Provider(PACKED.to_owned()));
         }
         let failed = |e: ort::Error| Failure::Provider(e.to_string());
-        let mut builder = providers::builder(&self.environment, self.settings, provider, self.package.layout)
-            .map_err(failed)?;
-        if let Some(weights) = &self.weights {
-            builder = weights.supply(builder).map_err(failed)?;
-        }
-        let turn = (self.package.layout == Layout::Packed).then(operators::opening);
-        let session = match &self.source {
-            Source::File(file) => builder.commit_from_file(file).map_err(failed)?,
-            Source::Built(graph) => builder.commit_from_memory(graph).map_err(failed)?,
+        let open = |rest| {
+            let mut builder = providers::builder(
+                &self.environment,
+                self.settings,
+                self.alone,
+                provider,
+                self.package.layout,
+                rest,
+            )?;
+            if let Some(weights) = &self.weights {
+                builder = weights.supply(builder)?;
+            }
+            let _turn = (self.package.layout == Layout::Packed).then(operators::opening);
+            match &self.source {
+                Source::File(file) => builder.commit_from_file(file),
+                Source::Built(graph) => builder.commit_from_memory(graph),
+            }
         };
-        drop(turn);
+        let (session, rest) = providers::whole_or_with_rest(rest, open).map_err(failed)?;
         let mut session =
             OrtSession::new(session, self.package.pad_id, &self.heads).map_err(Failure::Model)?;
         for tokens in &self.warm_up {
@@ -283,7 +309,7 @@ impl<'a> Loader<'a> {
                 Err(error) => return Err(Failure::Provider(ModelError::WarmUp(error).to_string())),
             }
         }
-        Ok(session)
+        Ok((session, rest))
     }
 }
 

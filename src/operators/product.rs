@@ -1,14 +1,15 @@
 //! `ProductU8(bytes, weights) → floats` and `ProductGeluU8(bytes, weights) → bytes`, as ONNX Runtime sees them.
 //!
-//! `weights` is an initializer of signed bytes as `kernels::product::pack` orders them. Attributes: `outputs`
-//! (columns); `factors` and `starts`, one a column: what a sum is multiplied with, and what it begins with; for
-//! GELU also `bias`, and `scales` and `zeros`, one each.
+//! `weights` is an initializer of signed bytes as `kernels::product::pack` orders them, none beyond its `LARGEST`:
+//! that is checked once, when the kernel is made. Attributes: `outputs` (columns); `factors` and `starts`, one a
+//! column: what a sum is multiplied with, and what it begins with; for GELU also `bias`, and `scales` and `zeros`,
+//! one each.
 
 use ort::operator::{KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::TensorElementType;
+use ort::value::{TensorElementType, TensorValueType};
 
 use super::kernels::Level;
-use super::kernels::product::{PANEL, Weights, product, product_gelu};
+use super::kernels::product::{PANEL, Weights, check_range, product, product_gelu};
 use super::{BoxedKernel, Form, attributes, guarded, parallel, wrong};
 
 pub(super) struct Product {
@@ -39,6 +40,10 @@ impl Operator for Product {
             (attributes::floats(context, "factors")?, attributes::floats(context, "bias")?);
         let mut starts = attributes::integers(context, "starts")?;
         let quantisers = attributes::quantisers(context)?;
+        let weights = context
+            .constant_input::<TensorValueType<i8>>(1)
+            .map_err(|_| wrong("the weights of a product must be a stored tensor of signed bytes"))?;
+        check_range(weights.extract_tensor().1).map_err(|e| wrong(&e.to_string()))?;
         let (level, threads, form) = (self.level, self.threads, self.form);
         if factors.len() != outputs || starts.len() != outputs {
             return Err(wrong("there must be one factor and one start for each column"));

@@ -118,6 +118,38 @@ fn a_product_of_no_columns_is_refused() {
     assert!(error.contains("sizes of a product"), "{error}");
 }
 
+/// Such a product would be right with VNNI and wrong with AVX2, and nothing would show it.
+#[test]
+fn weights_beyond_seven_bits_are_refused_when_the_session_opens() {
+    let open = |weight: i8, stored: bool| {
+        let attributes =
+            [("outputs", Int(5)), ("factors", Floats(vec![1.0; 5])), ("starts", Ints(vec![0; 5]))];
+        let mut g = GraphBuilder::new("one");
+        g.import(DOMAIN, VERSION);
+        g.input("ids", Element::I64, &[Dim::Named("tokens")]);
+        g.input("offsets", Element::I64, &[Dim::Named("texts + 1")]);
+        let axis = g.ints(&[1]);
+        let column = g.op("Unsqueeze", &["ids", &axis], &[]);
+        let x = g.cast(&column, Element::U8);
+        let weights = match stored {
+            true => g.initializer_i8("weights", &[128], &[weight; 128]),
+            false => g.cast("ids", Element::I8),
+        };
+        let product = g.nodes("ProductU8", DOMAIN, &[&x, &weights], 1, &attributes);
+        g.output("out", &product[0], Element::F32, &[Dim::Named("tokens"), Dim::Named("columns")]);
+        Probe::new(&g.finish().unwrap(), Rewriting::All, None).map(drop)
+    };
+    for fine in [63, -63] {
+        open(fine, true).unwrap();
+    }
+    for large in [64, -64, i8::MAX, i8::MIN] {
+        let error = open(large, true).unwrap_err().to_string();
+        assert!(error.contains("weights beyond -63 to 63"), "{large}: {error}");
+    }
+    let error = open(1, false).unwrap_err().to_string();
+    assert!(error.contains("must be a stored tensor"), "{error}");
+}
+
 #[test]
 fn what_a_graph_says_must_fit() {
     let norm = |gamma: usize, terms: i64| {

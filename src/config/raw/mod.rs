@@ -201,7 +201,7 @@ pub(in crate::config) struct Model {
     /// What to run it on if the provider cannot be had, in this order. Empty: then the worker refuses to start.
     #[serde(default)]
     pub(in crate::config) fallback: Vec<Provider>,
-    /// Copies that run side by side. `auto`, for throughput: on the CPU the number of cores divided by `threads`, else 1. `latency`: one, on all cores (or on as many as `threads` says).
+    /// Copies that run side by side. `auto`, for throughput: on the CPU the number of cores divided by `threads`, else 1. `latency`: one, on all cores (or on as many as `threads` says). With several models (`results` over packages that do not run as one graph) each has as many, together more than there are cores: write fewer then. Threads wait for work by spinning only where a pipeline has a single session.
     #[serde(default)]
     pub(in crate::config) sessions: Sessions,
     /// CPU threads inside one session. 1 gives the most texts a second; more give a shorter time for one batch. Absent: 1; with `sessions: latency` the number of cores.

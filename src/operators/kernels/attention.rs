@@ -205,8 +205,10 @@ struct Head<'a> {
     scale: f32,
 }
 
+/// # Safety
+/// The processor has what `N` stands for: see [`tile`].
 #[inline(always)]
-fn every_head<const N: usize, const FMA: bool>(
+unsafe fn every_head<const N: usize, const FMA: bool>(
     plan: &Plan,
     inputs: &[Matrix<'_>],
     offsets: &[usize],
@@ -267,13 +269,16 @@ fn every_head<const N: usize, const FMA: bool>(
                 }
                 let place = Place { row: first + done, hidden, column: index * width };
                 let (queries, scores) = (&scratch.queries, &mut scratch.scores);
-                match rows {
-                    6 => block::<6, N, FMA>(head, queries, scores, &mut context, place),
-                    5 => block::<5, N, FMA>(head, queries, scores, &mut context, place),
-                    4 => block::<4, N, FMA>(head, queries, scores, &mut context, place),
-                    3 => block::<3, N, FMA>(head, queries, scores, &mut context, place),
-                    2 => block::<2, N, FMA>(head, queries, scores, &mut context, place),
-                    _ => block::<1, N, FMA>(head, queries, scores, &mut context, place),
+                // SAFETY: by the caller.
+                unsafe {
+                    match rows {
+                        6 => block::<6, N, FMA>(head, queries, scores, &mut context, place),
+                        5 => block::<5, N, FMA>(head, queries, scores, &mut context, place),
+                        4 => block::<4, N, FMA>(head, queries, scores, &mut context, place),
+                        3 => block::<3, N, FMA>(head, queries, scores, &mut context, place),
+                        2 => block::<2, N, FMA>(head, queries, scores, &mut context, place),
+                        _ => block::<1, N, FMA>(head, queries, scores, &mut context, place),
+                    }
                 }
                 done += rows;
             }
@@ -290,8 +295,11 @@ struct Place {
 }
 
 /// `R` query rows: scores, softmax, context.
+///
+/// # Safety
+/// The processor has what `N` stands for: see [`tile`].
 #[inline(always)]
-fn block<const R: usize, const N: usize, const FMA: bool>(
+unsafe fn block<const R: usize, const N: usize, const FMA: bool>(
     head: Head<'_>,
     queries: &[f32],
     scores: &mut [f32],
@@ -301,7 +309,8 @@ fn block<const R: usize, const N: usize, const FMA: bool>(
     let padded = head.tokens.next_multiple_of(N);
     for panel in 0..padded / N {
         let keys = &head.keys[panel * head.width * N..];
-        let tile = tile::<R, N, FMA>(queries, head.width, keys, N, head.width);
+        // SAFETY: by the caller.
+        let tile = unsafe { tile::<R, N, FMA>(queries, head.width, keys, N, head.width) };
         for (row, tile) in tile.iter().enumerate() {
             scores[row * padded + panel * N..][..N].copy_from_slice(tile);
         }
@@ -312,7 +321,8 @@ fn block<const R: usize, const N: usize, const FMA: bool>(
     }
     for panel in 0..head.width.div_ceil(N) {
         let values = &head.values[panel * head.value_panel..];
-        let tile = tile::<R, N, FMA>(scores, padded, values, head.value_row, head.tokens);
+        // SAFETY: by the caller.
+        let tile = unsafe { tile::<R, N, FMA>(scores, padded, values, head.value_row, head.tokens) };
         let columns = (head.width - panel * N).min(N);
         for ((row, mut tile), weight) in tile.into_iter().enumerate().zip(weights) {
             for x in &mut tile {

@@ -70,23 +70,30 @@ pub(super) const BASELINE_FMA: bool = cfg!(target_arch = "aarch64");
 ///
 /// `N` is the number of floats in two vector registers: two, so that additions of a sum overlap. The attribute
 /// stands around the whole kernel: what it calls must be `inline(always)`, or it falls back to scalar code.
+///
+/// `body` may be unsafe to call, if all that it wants is that the processor has what `N` stands for: AVX-512 for
+/// 32, AVX2 and FMA for 16.
 macro_rules! for_every_level {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:ident) => {
         $(#[$doc])*
+        #[allow(unused_unsafe, reason = "most bodies are safe")]
         pub fn $name(level: $crate::operators::kernels::Level, $($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $type),*) {
-                $body::<16, true>($($arg),*);
+                // SAFETY: this function can be called only where the processor has them.
+                unsafe { $body::<16, true>($($arg),*) };
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($arg: $type),*) {
-                $body::<32, true>($($arg),*);
+                // SAFETY: as above.
+                unsafe { $body::<32, true>($($arg),*) };
             }
             match level.0 {
                 $crate::operators::kernels::level::Kind::Baseline => {
-                    $body::<8, { $crate::operators::kernels::level::BASELINE_FMA }>($($arg),*);
+                    // SAFETY: 8 stands for what every processor has.
+                    unsafe { $body::<8, { $crate::operators::kernels::level::BASELINE_FMA }>($($arg),*) };
                 }
                 // SAFETY: a level exists only where the processor has what it stands for (see `Level`).
                 #[cfg(target_arch = "x86_64")]

@@ -46,7 +46,7 @@ pub fn pack(matrix: &[i8], inputs: usize, outputs: usize) -> Vec<i8> {
 /// The right side of a product.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
-    /// From [`pack`].
+    /// From [`pack`], and within [`LARGEST`]: see [`check_range`].
     pub packed: &'a [i8],
     /// Rows of the matrix.
     pub inputs: usize,
@@ -59,15 +59,31 @@ pub struct Weights<'a> {
     pub starts: &'a [i32],
 }
 
-/// The parts of a product do not fit together.
+/// Why a product cannot be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sizes of a product's parts do not fit together")]
-pub struct ProductError;
+pub enum ProductError {
+    /// Its parts do not fit together.
+    #[error("the sizes of a product's parts do not fit together")]
+    Sizes,
+    /// Its weights are larger than [`LARGEST`].
+    #[error(
+        "a product has weights beyond -{LARGEST} to {LARGEST}, whose sums overflow on processors with AVX2"
+    )]
+    Large,
+}
+
+/// Are all weights within [`LARGEST`]? Elsewhere nothing looks: with others a product would be right on one
+/// processor and wrong on another, without a word.
+pub fn check_range(packed: &[i8]) -> Result<(), ProductError> {
+    let large =
+        packed.iter().fold(false, |any, weight| any | (weight.unsigned_abs() > LARGEST.unsigned_abs()));
+    if large { Err(ProductError::Large) } else { Ok(()) }
+}
 
 impl Weights<'_> {
     /// All that the tiles rely on, for an output of `out` elements; gives the rows.
     pub fn check(&self, left: &[u8], out: usize) -> Result<usize, ProductError> {
-        let rows = left.len().checked_div(self.inputs).ok_or(ProductError)?;
+        let rows = left.len().checked_div(self.inputs).ok_or(ProductError::Sizes)?;
         let padded = self.outputs.next_multiple_of(PANEL);
         let fits = self.outputs > 0
             && self.inputs <= MOST_INPUTS
@@ -76,7 +92,7 @@ impl Weights<'_> {
             && self.packed.len() == packed_len(self.inputs, self.outputs)
             && self.scales.len() == padded
             && self.starts.len() == padded;
-        if fits { Ok(rows) } else { Err(ProductError) }
+        if fits { Ok(rows) } else { Err(ProductError::Sizes) }
     }
 }
 
@@ -103,7 +119,7 @@ pub fn product_gelu(
 ) -> Result<(), ProductError> {
     weights.check(left, out.len())?;
     if bias.len() != weights.outputs {
-        return Err(ProductError);
+        return Err(ProductError::Sizes);
     }
     let left = Left::new(left, weights.inputs);
     let left = left.view();

@@ -7,7 +7,7 @@ use super::attention::{AttentionError, Context, Matrix, Part, Plan, attention};
 use super::gelu::{gelu_f32, gelu_u8};
 use super::norm::{Norm, Term, norm_f32, norm_u8};
 use super::product::{
-    LARGEST, MOST_INPUTS, PANEL, ProductError, Weights, pack, packed_len, product, product_gelu,
+    LARGEST, MOST_INPUTS, PANEL, ProductError, Weights, check_range, pack, packed_len, product, product_gelu,
 };
 use super::{Level, Quantiser};
 
@@ -405,20 +405,33 @@ fn products_that_do_not_fit_are_refused() {
         product(Level::best(), weights, &vec![1; left], &mut vec![0.0; out])
     };
     assert_eq!(run(&weights, 4, 6), Ok(()));
-    assert_eq!(run(&weights, 5, 6), Err(ProductError), "half a row");
-    assert_eq!(run(&weights, 4, 5), Err(ProductError));
-    assert_eq!(run(&Weights { inputs: 0, ..weights }, 0, 0), Err(ProductError));
-    assert_eq!(run(&Weights { outputs: 0, ..weights }, 4, 0), Err(ProductError));
-    assert_eq!(run(&Weights { packed: &packed[1..], ..weights }, 4, 6), Err(ProductError));
-    assert_eq!(run(&Weights { scales: &scales[1..], ..weights }, 4, 6), Err(ProductError));
-    assert_eq!(run(&Weights { starts: &[], ..weights }, 4, 6), Err(ProductError));
+    assert_eq!(run(&weights, 5, 6), Err(ProductError::Sizes), "half a row");
+    assert_eq!(run(&weights, 4, 5), Err(ProductError::Sizes));
+    assert_eq!(run(&Weights { inputs: 0, ..weights }, 0, 0), Err(ProductError::Sizes));
+    assert_eq!(run(&Weights { outputs: 0, ..weights }, 4, 0), Err(ProductError::Sizes));
+    assert_eq!(run(&Weights { packed: &packed[1..], ..weights }, 4, 6), Err(ProductError::Sizes));
+    assert_eq!(run(&Weights { scales: &scales[1..], ..weights }, 4, 6), Err(ProductError::Sizes));
+    assert_eq!(run(&Weights { starts: &[], ..weights }, 4, 6), Err(ProductError::Sizes));
     // One more input, and a sum might not fit 32 bits.
-    for (inputs, expected) in [(MOST_INPUTS, Ok(1)), (MOST_INPUTS + 1, Err(ProductError))] {
+    for (inputs, expected) in [(MOST_INPUTS, Ok(1)), (MOST_INPUTS + 1, Err(ProductError::Sizes))] {
         let packed = vec![0; packed_len(inputs, 3)];
         let wide = Weights { packed: &packed, inputs, ..weights };
         assert_eq!(wide.check(&vec![0; inputs], 3), expected, "{inputs}");
     }
     let quantiser = Quantiser::new(1.0, 0);
     let gelu = |bias: &[f32]| product_gelu(Level::best(), &weights, &[1; 4], bias, quantiser, &mut [0; 6]);
-    assert_eq!((gelu(&[0.0; 3]), gelu(&[])), (Ok(()), Err(ProductError)));
+    assert_eq!((gelu(&[0.0; 3]), gelu(&[])), (Ok(()), Err(ProductError::Sizes)));
+}
+
+/// With 64 and more, two products of bytes do not fit the 16 bits that AVX2 sums them in.
+#[test]
+fn weights_that_would_overflow_are_found() {
+    for (weight, expected) in [(63, Ok(())), (-63, Ok(()))]
+        .into_iter()
+        .chain([64, -64, i8::MAX, i8::MIN].map(|large| (large, Err(ProductError::Large))))
+    {
+        let mut matrix = vec![1; 6 * 40];
+        matrix[6 * 40 - 1] = weight;
+        assert_eq!(check_range(&pack(&matrix, 6, 40)), expected, "{weight}");
+    }
 }

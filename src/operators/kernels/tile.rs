@@ -5,9 +5,11 @@ use super::math::mul_add;
 
 /// `R` rows of `a` (`a_row` apart) times `N` columns of `b` (rows `b_row` apart), summed over `depth`.
 ///
-/// Called from kernels that were compiled for a level: `N` says which (see `for_every_level`).
+/// # Safety
+/// `N` stands for instructions, as in `for_every_level`: the processor has AVX-512 where it is 32, AVX2 and FMA
+/// where it is 16. What is read is checked here.
 #[inline(always)]
-pub(super) fn tile<const R: usize, const N: usize, const FMA: bool>(
+pub(super) unsafe fn tile<const R: usize, const N: usize, const FMA: bool>(
     a: &[f32],
     a_row: usize,
     b: &[f32],
@@ -20,8 +22,7 @@ pub(super) fn tile<const R: usize, const N: usize, const FMA: bool>(
     }
     assert!(a.len() >= (R - 1) * a_row + depth && b.len() >= (depth - 1) * b_row + N, "inside both");
     let (a, b) = (a.as_ptr(), b.as_ptr());
-    // SAFETY: the assertion covers all that is read, `sums` is R × N, and N = 32 or 16 comes only from kernels
-    // compiled for AVX-512 or AVX2, which run only where the processor has them.
+    // SAFETY: the assertion covers all that is read, `sums` is R × N, and the caller answers for the instructions.
     #[cfg(target_arch = "x86_64")]
     match N {
         32 => unsafe { x86::avx512::<R>(a, a_row, b, b_row, depth, sums.as_mut_ptr().cast()) },

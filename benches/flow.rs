@@ -50,7 +50,8 @@ fn main() {
         return;
     }
     let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts = if parts.is_empty() { ["kafka", "logs", "start", "backlog"].map(String::from).into() } else { parts };
+    let parts =
+        if parts.is_empty() { ["kafka", "logs", "start", "backlog"].map(String::from).into() } else { parts };
     for part in parts {
         match part.as_str() {
             "kafka" => kafka::bench(),

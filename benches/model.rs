@@ -34,8 +34,11 @@ fn main() {
         return;
     }
     let parts: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts =
-        if parts.is_empty() { ["packages", "speed", "accuracy", "heads"].map(String::from).into() } else { parts };
+    let parts = if parts.is_empty() {
+        ["packages", "speed", "accuracy", "heads"].map(String::from).into()
+    } else {
+        parts
+    };
     for part in parts {
         match part.as_str() {
             "packages" => drop(packages()),
@@ -183,7 +186,8 @@ fn speed() {
 fn heads() {
     let [sentiment, encoder, entities] = ["sentiment", "encoder", "entities"];
     let package = |name: &str| here("models").join(name);
-    let mut specs = [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
+    let mut specs =
+        [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
     let with = [encoder, entities].map(package).into();
     specs.push(Spec { with, ..Spec::ours("the three as one graph", &package(sentiment), true) });
     let mut subjects: Vec<Subject> = specs.into_iter().map(Subject::start).collect();

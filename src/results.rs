@@ -99,7 +99,7 @@ pub(crate) fn of(settings: &Settings, mut loaded: Loaded) -> Result<Results, Res
     let Built { task, stream } = Built::new(settings, result, &loaded.package)?;
     let task = ResultTask {
         name: result.name.clone(),
-        task: prepared(result, task, (&stream, &[]), &mut loaded)?,
+        task: prepared(result, task, (&stream, &[]), &Masker::new(&settings.input.mask), &mut loaded)?,
         required: result.required,
         stream: 0,
         before: Vec::new(),

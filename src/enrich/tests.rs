@@ -573,14 +573,14 @@ fn no_result_tells_what_is_hidden_in_the_text() {
         (18..31, "\"é\" 10. 0. 0. 8"),
         (6..6, "0"),
     ]);
-    let of = |name: &str, stream, task: Box<dyn Task>| ResultTask {
+    let of = |name: &str, stream, task: Arc<dyn Task>| ResultTask {
         name: Some(name.to_owned()),
         task,
         stream,
         ..hides(None, false, true)
     };
-    let tells = of("tells", 0, Box::new(told));
-    let first = of("first", 1, Box::new(HidesFirst { fails: false }));
+    let tells = of("tells", 0, Arc::new(told));
+    let first = of("first", 1, Arc::new(HidesFirst { fails: false, needs_all: false }));
     let enricher = Enricher::new(vec![tells, first], &output);
     let mut all = head(redactable(&output, Format::Text, text), AMOUNT, &[8]);
     all.streams.push(Ok(StreamHead { amount: AMOUNT, notes: vec![Note { length: 10, ..Note::default() }] }));
@@ -668,7 +668,7 @@ fn of_several_results_each_has_its_name_and_its_own_rule() {
 fn what_needs_the_whole_text_fails_by_itself_where_it_is_not_read_whole() {
     let output = output(OutputMode::Splice);
     let outcome = |required: bool, most: usize, tokens: TokenCount| {
-        let task = Box::new(HidesFirst { fails: false, needs_all: true });
+        let task = Arc::new(HidesFirst { fails: false, needs_all: true });
         let whole = ResultTask { task, ..hides(Some("whole"), false, required) };
         let enricher = Enricher::new(vec![whole, hides(Some("part"), false, true)], &output);
         let mut document = redactable(&output, json("/t"), r#"{"t":"Ann is in"}"#);

@@ -90,7 +90,9 @@ impl Publisher {
         let (producer, deliveries) = create(&config, tokens.clone())?;
         let mut partitions = HashMap::new();
         for topic in output.topics() {
-            let Some(count) = partitions_of(&producer, servers, topic, shutdown, pulse)? else { return Ok(None) };
+            let Some(count) = partitions_of(&producer, servers, topic, shutdown, pulse)? else {
+                return Ok(None);
+            };
             partitions.insert(topic.to_owned(), count);
         }
         if partitions_of(&producer, servers, dead, shutdown, pulse)?.is_none() {

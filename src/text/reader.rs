@@ -142,6 +142,10 @@ impl Stream {
 }
 
 #[cfg(test)]
+#[path = "reader_pair_tests.rs"]
+mod pair_tests;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
@@ -230,53 +234,5 @@ mod tests {
             assert_eq!(sequences.as_ref().unwrap().tokens, alone);
             assert_eq!(sequences.as_ref().unwrap().notes[0].spans.is_empty(), !of.with_spans);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::config::settings::LongText;
-    use crate::config::{Overrides, load};
-    use crate::record::{Offset, Timestamp};
-
-    fn reader(input: &str) -> Reader {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("pipeline.yaml");
-        std::fs::write(&file, format!("input: {{topics: [t], {input}}}\n")).unwrap();
-        let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
-        let json = std::fs::read("tests/packages/tiny-squeezebert/tokenizer.json").unwrap();
-        let tokenizer = TextTokenizer::from_json(&json, 64, LongText::Truncate).unwrap();
-        let stream =
-            Stream { tokenizer, plan: Plan::Text, with_spans: false, needs_all: false, required: true };
-        let decoder = Decoder::new(&settings.input, &settings.output);
-        Reader::new(decoder, Masker::new(&settings.input.mask), vec![stream], settings.input.on_empty)
-    }
-
-    fn read(reader: &Reader, json: &str) -> Sequences {
-        let record = Record {
-            topic: "t".into(),
-            partition: 0,
-            offset: Offset::new(0),
-            key: None,
-            value: Some(json.into()),
-            headers: Vec::new(),
-            timestamp: Timestamp(None),
-        };
-        reader.read(record).unwrap_or_else(|e| panic!("{e:?}")).streams.swap_remove(0).unwrap()
-    }
-
-    /// Else two records that differ in a number of their second texts are two for the model, and the first's
-    /// count is told as if it were all.
-    #[test]
-    fn both_texts_of_a_pair_are_masked_and_counted() {
-        let masked = reader("text: /a, pair: /b, mask: [numbers]");
-        let found = read(&masked, r#"{"a": "took 35 s", "b": "not 17 or 18"}"#);
-        let same = read(&masked, r#"{"a": "took 99 s", "b": "not 5 or 6"}"#);
-        let plain = read(&reader("text: /a, pair: /b"), r#"{"a": "took 0 s", "b": "not 0 or 0"}"#);
-        assert_eq!((&found.tokens, &same.tokens), (&plain.tokens, &plain.tokens));
-        assert_eq!((found.amount.masked, plain.amount.masked), (3, 0));
-        assert!(found.tokens.iter().any(|tokens| tokens.types.contains(&1)), "a pair it is");
     }
 }

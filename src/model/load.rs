@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use prost::bytes::Bytes;
 
 use super::package::{Package, Source};
 use super::providers::{self, Attempt};

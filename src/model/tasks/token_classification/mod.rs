@@ -50,10 +50,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Is what has this label no entity?
-    fn ignores(&self, label: &str) -> bool {
+    /// By what in `ignore_labels` that which has this label is no entity.
+    fn ignored(&self, label: &str) -> Option<&str> {
         let name = if self.aggregation == Aggregation::None { label } else { group_of(label) };
-        self.ignore_labels.iter().any(|ignored| ignored == name)
+        self.ignore_labels.iter().map(String::as_str).find(|ignored| *ignored == name)
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn build(options: &Options, context: &Context<'_>) -> Result<Box<dyn 
         return Err(TaskError::option("", what, "a package of …ForTokenClassification, or another task"));
     }
     if let Some(redact) = &options.redact {
-        redact.check(&package.labels, |label| options.ignores(label))?;
+        redact.check(&package.labels, |label| options.ignored(label))?;
     }
     Ok(Box::new(TokenClassification {
         options: options.clone(),

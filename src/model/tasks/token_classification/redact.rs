@@ -50,10 +50,15 @@ impl JsonSchema for Redact {
 }
 
 impl Redact {
-    /// Do the model's labels have these groups, and are they found? What is ignored is not hidden.
-    pub(super) fn check(&self, labels: &[String], ignores: impl Fn(&str) -> bool) -> Result<(), TaskError> {
+    /// Do the model's labels have these groups, and are they found? What is `ignored` is not hidden; by which entry, if
+    /// by any, this says of a label.
+    pub(super) fn check<'a>(
+        &self,
+        labels: &[String],
+        ignored: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<(), TaskError> {
         let named: Vec<&String> = match self {
-            Self::All(_) if labels.iter().all(|label| ignores(label)) => {
+            Self::All(_) if labels.iter().all(|label| ignored(label).is_some()) => {
                 let what = "hides nothing: `ignore_labels` has every label of the package";
                 return Err(TaskError::option("redact", what, "ignore fewer, or leave it out"));
             }
@@ -68,12 +73,10 @@ impl Redact {
                 let hint = format!("its groups: {}", Vec::from_iter(groups).join(", "));
                 return Err(TaskError::option("redact", what, hint));
             }
-            if let Some(ignored) = labels.iter().find(|label| group_of(label) == group && ignores(label)) {
-                let what = match ignored == group {
-                    true => format!("{group} would not be hidden: it is in `ignore_labels`"),
-                    false => format!("{group} would not be hidden where it is {ignored}: that is ignored"),
-                };
-                let hint = format!("take it out of `redact`, or write `ignore_labels` without {ignored}");
+            let mut of_group = labels.iter().filter(|label| group_of(label) == group);
+            if let Some(ignored) = of_group.find_map(|label| ignored(label)) {
+                let what = format!("{group} would not be hidden: `ignore_labels` has {ignored}");
+                let hint = format!("take {group} out of `redact`, or {ignored} out of `ignore_labels`");
                 return Err(TaskError::option("redact", what, hint));
             }
         }

@@ -133,7 +133,7 @@ fn a_group_that_the_package_does_not_have_is_refused() {
         (json!({ "ORG": "x" }), false),
     ] {
         let redact: Redact = serde_json::from_value(redact.clone()).unwrap();
-        let checked = redact.check(&labels, |_| false);
+        let checked = redact.check(&labels, |_| None);
         assert_eq!(checked.is_ok(), good, "{redact:?}");
         if let Err(error) = checked {
             assert!(error.to_string().ends_with("its groups: LOC, O, PER"), "{error}");
@@ -153,21 +153,24 @@ fn a_group_that_is_ignored_cannot_be_hidden() {
         // Ignored are groups, and this is none.
         (json!({ "redact": ["PER"], "ignore_labels": ["B-PER"] }), None),
         (json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "none" }), None),
-        (json!({ "redact": ["O"] }), Some("O would not be hidden: it is in `ignore_labels`")),
+        (json!({ "redact": ["O"] }), Some("O would not be hidden: `ignore_labels` has O")),
         (json!({ "redact": { "LOC": "", "O": "" } }), Some("O would not be hidden")),
-        (json!({ "redact": ["PER"], "ignore_labels": ["O", "PER"] }), Some("PER would not be hidden: it is")),
+        (
+            json!({ "redact": ["PER"], "ignore_labels": ["O", "PER"] }),
+            Some("PER would not be hidden: `ignore_labels` has PER"),
+        ),
         (
             json!({ "redact": ["PER"], "ignore_labels": ["PER"], "aggregation": "first" }),
             Some("PER would not"),
         ),
         (
             json!({ "redact": ["LOC", "PER"], "ignore_labels": ["I-PER"], "aggregation": "none" }),
-            Some("PER would not be hidden where it is I-PER: that is ignored"),
+            Some("PER would not be hidden: `ignore_labels` has I-PER"),
         ),
         (json!({ "redact": "all", "ignore_labels": ["O", "PER", "LOC"] }), Some("hides nothing")),
     ] {
         let of: Options = serde_json::from_value(options.clone()).unwrap();
-        let checked = of.redact.as_ref().unwrap().check(&labels, |label| of.ignores(label));
+        let checked = of.redact.as_ref().unwrap().check(&labels, |label| of.ignored(label));
         match (checked, told) {
             (Ok(()), None) => {}
             (Err(error), Some(told)) => assert!(error.to_string().contains(told), "{options}: {error}"),

@@ -174,12 +174,12 @@ fn exit(error: &BuildError) -> Exit {
 fn told(built: &Built) -> String {
     let (m, v) = (&built.manifest, &built.manifest.verification);
     let mut out = format!(
-        "{}: {}, {}, {:.1} MB\nverified on {} texts ({}): largest difference {:.2e}, relative {:.2e}, with company {:.2e}\n",
+        "{}: {}, {}, {:.1} MB\nverified on {} ({}): largest difference {:.2e}, relative {:.2e}, with company {:.2e}\n",
         built.path.display(),
         m.precision,
         m.layout,
         built.graph_size as f64 / 1e6,
-        v.texts,
+        v.on(),
         m.verified_on,
         v.largest_difference,
         v.relative_difference,

@@ -13,11 +13,12 @@ use super::plan::{Plan, Precision, Target, Texts};
 use super::portable::{self, Arithmetic};
 use super::proto;
 use super::reference;
+use super::sample::{Length, Sample};
 use super::verify::{self, Verification};
 use crate::config::settings::LongText;
 use crate::evaluate::{self, Evaluation};
 use crate::model::{self, Layout, Package, max_length};
-use crate::text::{TextTokenizer, Tokens};
+use crate::text::TextTokenizer;
 
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +58,17 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
         return Err(BuildError::Request("only a text classifier can be evaluated on labelled texts"));
     }
     let mut draft = Draft::read(&checkpoint)?;
-    let texts = sequences(&draft, &checkpoint, &plan.texts.with_a_long_one(), COMPARED)?;
+    let tokenizer = tokenizer(&draft, &checkpoint)?;
+    let sample =
+        |texts: &Texts, most, length| Sample::of(&texts.texts, most, length, &tokenizer, &checkpoint.config);
+    let compared = sample(&plan.texts, COMPARED, Length::AndTheLongest)?;
     let library = plan.library.as_deref();
     let calibration = match (&plan.calibrate, precision) {
         (Some(texts), Precision::Int8) => {
-            let texts = sequences(&draft, &checkpoint, texts, CALIBRATED)?;
-            progress(Progress::Begun("calibrating", 2 * texts.len()));
+            let Sample { sequences, .. } = sample(texts, CALIBRATED, Length::AsTheyAre)?;
+            progress(Progress::Begun("calibrating", 2 * sequences.len()));
             let done = |texts| progress(Progress::Done(texts));
-            let calibration = Calibration::of(&checkpoint, &texts, library, &done)?;
+            let calibration = Calibration::of(&checkpoint, &sequences, library, &done)?;
             draft.keep(&calibration)?;
             Some(calibration)
         }
@@ -72,12 +76,21 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
     };
     let (graph, layout) = graph(&checkpoint, plan.target, precision, calibration.as_ref())?;
 
-    progress(Progress::Begun("verifying", texts.len()));
-    let done = |texts| progress(Progress::Done(texts));
-    let straight = reference::build(&checkpoint)?;
-    let verification = verify::compare(&straight, &graph, &texts, 0, library, &done)?;
-    drop(straight);
-    verification.judge(precision)?;
+    let verify = |checkpoint: &Checkpoint| {
+        progress(Progress::Begun("verifying", compared.sequences.len()));
+        let done = |texts| progress(Progress::Done(texts));
+        verify::compare(&reference::build(checkpoint)?, &graph, &compared, 0, library, &done)
+            .map_err(BuildError::from)
+    };
+    // Whose rounding would hide what else is wrong is first held against the same rounded weights.
+    let rounded = plan.half_weights && precision == Precision::F32;
+    if rounded {
+        verify(&checkpoint)?.judge(precision)?;
+    }
+    // What the rounding itself does shows against the weights as they were given, here and below.
+    checkpoint.as_stored();
+    let verification = verify(&checkpoint)?;
+    verification.judge(if rounded { Precision::F16 } else { precision })?;
 
     let scratch = Scratch::beside(&plan.output)?;
     draft.write(&scratch.path, &graph)?;
@@ -85,10 +98,8 @@ pub fn build(plan: &Plan, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built,
     let mut manifest = plan.manifest(&checkpoint, precision, layout, verification, evaluation);
     manifest.weights = proto::stored(&graph);
     let manifest = draft.finish(&scratch.path, manifest, &graph)?;
-    if checkpoint.config.head == Head::SequenceClassification {
-        // As a worker will: with its digests, its labels, and its first text.
-        model::load(&model::on_cpu(&scratch.path, plan.library.clone(), std::num::NonZeroUsize::MIN))?;
-    }
+    // As a worker will: with its digests, its labels, and its first text.
+    model::load(&model::on_cpu(&scratch.path, plan.library.clone(), std::num::NonZeroUsize::MIN))?;
     let path = scratch.become_package(&plan.output)?;
     Ok(Built { path, manifest, reference, graph_size: graph.len() })
 }
@@ -180,19 +191,9 @@ fn graph(
     }
 }
 
-/// Texts as the package's tokenizer reads them, at most so many, taken from all over the list. Those of
-/// which it keeps nothing are left out.
-fn sequences(
-    draft: &Draft,
-    checkpoint: &Checkpoint,
-    Texts { texts, .. }: &Texts,
-    most: usize,
-) -> Result<Vec<Tokens>, BuildError> {
+/// The package's tokenizer, up to what its model reads.
+fn tokenizer(draft: &Draft, checkpoint: &Checkpoint) -> Result<TextTokenizer, BuildError> {
     let longest = max_length(&draft.config, draft.tokenizer_config.as_deref())
         .map_err(|source| BuildError::Labels { file: checkpoint.dir.join("config.json"), source })?;
-    let tokenizer = TextTokenizer::from_json(&draft.tokenizer, longest, LongText::Truncate)?;
-    let step = texts.len().div_ceil(most).max(1);
-    let first = |text: &String| tokenizer.tokenize(text).ok().and_then(|(all, _)| all.into_iter().next());
-    let sequences: Vec<Tokens> = texts.iter().step_by(step).filter_map(first).collect();
-    if sequences.is_empty() { Err(BuildError::NoTexts) } else { Ok(sequences) }
+    Ok(TextTokenizer::from_json(&draft.tokenizer, longest, LongText::Truncate)?)
 }

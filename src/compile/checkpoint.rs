@@ -78,6 +78,11 @@ impl Checkpoint {
         self.round = true;
     }
 
+    /// From now on they are what the file has.
+    pub(super) fn as_stored(&mut self) {
+        self.round = false;
+    }
+
     /// A tensor by the name that `SqueezeBertModel` has for it (without `transformer.`, whatever the
     /// checkpoint writes), or by that of a head's (`classifier.weight`).
     pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {

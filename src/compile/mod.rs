@@ -6,7 +6,7 @@
 //! | `reference` | the graph as transformers writes it: what all others are held against |
 //! | `portable` | a padded graph of standard operators, for any runtime |
 //! | `packed` | a graph without padding for the CPU, with operators of our own; in int8 by `calibrate` and `quantise` |
-//! | `build` | all of a `plan`: graph, `verify`, evaluation, and the `package` that is written |
+//! | `build` | all of a `plan`: graph, `verify` on a `sample` of texts, evaluation, and the `package` that is written |
 //! | `graph` | builds ONNX models; `proto` is the messages that it writes |
 
 mod build;
@@ -22,6 +22,7 @@ pub mod portable;
 mod proto;
 mod quantise;
 pub mod reference;
+mod sample;
 mod verify;
 mod weights;
 

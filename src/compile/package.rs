@@ -141,12 +141,12 @@ impl Draft {
              | arithmetic | {}{stored} |\n\
              | layout | {} |\n\
              | batch-invariant | {invariant} |\n\
-             | verified | every output on {} texts ({}) against a straight graph of the same weights: largest difference {:.2e}, relative {:.2e}; alone against in a batch {:.2e}; on the CPU |\n",
+             | verified | every output on {} ({}) against a straight graph of the same weights: largest difference {:.2e}, relative {:.2e}; alone against in a batch {:.2e}; on the CPU |\n",
             manifest.built_by,
             manifest.target,
             manifest.precision,
             manifest.layout,
-            v.texts,
+            v.on(),
             manifest.verified_on,
             v.largest_difference,
             v.relative_difference,

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 
 use super::error::BuildError;
 
-/// Texts of which a long one is made: truncated later.
-const LONG: usize = 200;
-
 /// What is computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -101,15 +98,6 @@ pub struct Texts {
     pub from: String,
     /// One each.
     pub texts: Vec<String>,
-}
-
-impl Texts {
-    /// All of them one after the other is a text as long as any can be: else no one would look at the
-    /// last positions.
-    pub(super) fn with_a_long_one(&self) -> Self {
-        let long = self.texts.iter().take(LONG).map(String::as_str).collect::<Vec<_>>().join(" ");
-        Self { from: self.from.clone(), texts: [vec![long], self.texts.clone()].concat() }
-    }
 }
 
 impl Plan {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::BuildError;
 use super::plan::Precision;
+use super::sample::Sample;
 use crate::model::{Answer, Probe, ProbeError, Rewriting};
 use crate::text::Tokens;
 
@@ -15,6 +16,9 @@ use crate::text::Tokens;
 pub struct Verification {
     /// Texts that were compared.
     pub texts: usize,
+    /// Pairs of them that were compared; none where the model does not tell a pair's texts apart.
+    #[serde(skip_serializing_if = "is_none")]
+    pub pairs: usize,
     /// Numbers that were compared.
     pub values: usize,
     /// Of any number of any output, to the reference.
@@ -27,6 +31,20 @@ pub struct Verification {
     pub batch_difference: f32,
 }
 
+fn is_none(pairs: &usize) -> bool {
+    *pairs == 0
+}
+
+impl Verification {
+    /// How many of what, in words.
+    pub fn on(&self) -> String {
+        match self.pairs {
+            0 => format!("{} texts", self.texts),
+            pairs => format!("{} texts and {pairs} pairs of them", self.texts),
+        }
+    }
+}
+
 /// Texts of a batch: few, so that each stands beside others of another length.
 const BATCH: usize = 8;
 
@@ -34,7 +52,7 @@ const BATCH: usize = 8;
 pub(super) fn compare(
     reference: &[u8],
     graph: &[u8],
-    texts: &[Tokens],
+    sample: &Sample,
     pad: u32,
     library: Option<&Path>,
     progress: &dyn Fn(usize),
@@ -42,7 +60,7 @@ pub(super) fn compare(
     let mut reference = Probe::new(reference, Rewriting::None, library)?;
     let mut graph = Probe::new(graph, Rewriting::All, library)?;
     let mut sums = Sums::default();
-    for batch in texts.chunks(BATCH) {
+    for batch in sample.sequences.chunks(BATCH) {
         let batch: Vec<&Tokens> = batch.iter().collect();
         let together = graph.run(&batch, pad)?;
         for (tokens, together) in batch.iter().zip(&together) {
@@ -54,7 +72,7 @@ pub(super) fn compare(
         }
         progress(batch.len());
     }
-    Ok(sums.verification(texts.len()))
+    Ok(sums.verification(sample.texts(), sample.pairs))
 }
 
 /// Running figures. A number that is missing or not finite makes a difference of infinity.
@@ -86,10 +104,11 @@ impl Sums {
         }
     }
 
-    fn verification(&self, texts: usize) -> Verification {
+    fn verification(&self, texts: usize, pairs: usize) -> Verification {
         let relative = (self.square_differences / self.squares.max(f64::MIN_POSITIVE)).sqrt();
         Verification {
             texts,
+            pairs,
             values: self.values,
             largest_difference: self.largest,
             relative_difference: relative as f32,
@@ -158,7 +177,7 @@ mod tests {
         let mut sums = Sums::default();
         let answer = |x: &[f32]| vec![x.to_vec()];
         sums.add(&answer(alone), &answer(together), &answer(expected));
-        sums.verification(1)
+        sums.verification(1, 0)
     }
 
     #[test]

@@ -147,7 +147,7 @@ mod tests {
         if rest == Rest::Refused {
             builder = builder.with_disable_cpu_fallback()?;
         }
-        builder.commit_from_file("tests/packages/tiny-bert/model.onnx")
+        builder.commit_from_file("tests/packages/tiny-roberta/model.onnx")
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::record::{Offset, Timestamp};
 fn reader(input: &str) -> Reader {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pipeline.yaml");
-    std::fs::write(&file, format!("input: {{topics: [t], {input}}}\n")).unwrap();
+    std::fs::write(&file, format!("input: {{topics: [t], {input}}}\nmodel: {{path: x}}\n")).unwrap();
     let settings = load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}")).settings;
     let json = std::fs::read("tests/packages/tiny-squeezebert/tokenizer.json").unwrap();
     let tokenizer = TextTokenizer::from_json(&json, 64, LongText::Truncate).unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use squeezeflow::config::settings::{LongText, ProviderKind};
 use squeezeflow::model::tasks::classify;
 use squeezeflow::model::{Package, load};
-use squeezeflow::text::{TextTokenizer, Tokens};
+use squeezeflow::text::{Plan as Reading, TextTokenizer, Tokens};
 
 use super::compile::{move_tensor, random, shape};
 use super::golden::{read, rows};
@@ -83,18 +83,22 @@ fn a_built_package_answers_as_transformers_does() {
     for target in ["cpu", "portable"] {
         let path = dir.path().join(target);
         let told = succeeded(&build(&here(TINY), &path, &["--target", target, "--version", "2.1.0"]));
-        assert!(told.contains("fp32") && told.contains("verified on 171 texts (built in)"), "{told}");
+        assert!(
+            told.contains("fp32") && told.contains("verified on 171 texts and 86 pairs of them (built in)"),
+            "{told}"
+        );
         let said = manifest(&path);
         assert_eq!(
             (&said["name"], &said["version"], &said["target"]),
             (&json!(target), &json!("2.1.0"), &json!(target))
         );
         assert_eq!((&said["batch_invariant"], &said["verification"]["texts"]), (&json!(true), &json!(171)));
+        assert_eq!(said["verification"]["pairs"], 86, "of 170 texts, and the longest");
         assert!(said["verification"]["relative_difference"].as_f64().unwrap() < 1e-5);
         assert!(said["checkpoint"]["model.safetensors"].as_str().unwrap().len() == 64);
         assert_eq!(said["files"].as_object().unwrap().len(), 5, "{said}");
         let card = std::fs::read_to_string(path.join("README.md")).unwrap();
-        assert!(card.contains("171 texts") && !card.contains("model-index"), "{card}");
+        assert!(card.contains("171 texts and 86 pairs") && !card.contains("model-index"), "{card}");
 
         let mut loaded = load(&on_cpu(&path)).unwrap();
         let tokenizer = TextTokenizer::new(&loaded.package, 128, LongText::Truncate).unwrap();
@@ -264,10 +268,7 @@ fn other_heads_are_built() {
     {
         let mut config = shape(head, [4, 4, 4, 1, 4, 1], 32, 64, 4, 5);
         (config["vocab_size"], config["max_position_embeddings"]) = (json!(1000), json!(60));
-        let checkpoint = random(config);
-        for file in ["tokenizer.json", "tokenizer_config.json"] {
-            std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
-        }
+        let checkpoint = with_tokenizer(config);
         let path = dir.path().join(head);
         let told = succeeded(&build(checkpoint.path(), &path, &["--target", target]));
         assert!(told.contains("fp32"), "{told}");
@@ -289,6 +290,15 @@ fn other_heads_are_built() {
         let output = build(checkpoint.path(), &no, &["--evaluate", file.to_str().unwrap()]);
         refused(&output, 2, &["only a text classifier"]);
     }
+}
+
+/// A random checkpoint with the tiny one's tokenizer.
+fn with_tokenizer(config: Value) -> tempfile::TempDir {
+    let checkpoint = random(config);
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
+    }
+    checkpoint
 }
 
 /// Copies the files of a folder.
@@ -386,10 +396,7 @@ fn a_checkpoint_with_its_calibration_is_the_int8_package() {
 fn the_manifest_says_how_weights_are_stored() {
     let mut config = shape("ForSequenceClassification", [4, 4, 4, 1, 4, 1], 32, 64, 4, 3);
     (config["vocab_size"], config["max_position_embeddings"]) = (json!(1000), json!(60));
-    let checkpoint = random(config);
-    for file in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
-    }
+    let checkpoint = with_tokenizer(config);
     let dir = tempfile::tempdir().unwrap();
     let texts = texts(dir.path());
     let int8 = ["--precision", "int8", "--calibrate", texts.to_str().unwrap()];
@@ -460,10 +467,7 @@ fn a_checkpoint_of_another_family_is_named() {
 fn a_graph_that_is_off_is_not_written() {
     let mut config = shape("ForSequenceClassification", [4, 4, 4, 1, 4, 1], 32, 64, 4, 3);
     config["vocab_size"] = json!(1000);
-    let checkpoint = random(config);
-    for file in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(here(TINY).join(file), checkpoint.path().join(file)).unwrap();
-    }
+    let checkpoint = with_tokenizer(config);
     let dir = tempfile::tempdir().unwrap();
     succeeded(&build(checkpoint.path(), &dir.path().join("good"), &["--target", "cuda"]));
     let file = checkpoint.path().join("model.safetensors");
@@ -474,6 +478,83 @@ fn a_graph_that_is_off_is_not_written() {
     let output = build(checkpoint.path(), &dir.path().join("off"), &["--target", "cuda"]);
     refused(&output, 1, &["the graph is off", "No package was written"]);
     assert_eq!(names(dir.path()), ["good"]);
+}
+
+/// What `--weights fp16` loses is not hidden by a reference that was rounded likewise.
+#[test]
+fn rounded_weights_are_held_against_those_of_the_checkpoint() {
+    let mut config = shape("ForSequenceClassification", [4, 4, 4, 1, 4, 1], 32, 64, 4, 3);
+    config["vocab_size"] = json!(1000);
+    let checkpoint = with_tokenizer(config);
+    let dir = tempfile::tempdir().unwrap();
+    for target in ["cpu", "portable"] {
+        let off = |name: &str, arguments: &[&str]| {
+            let path = dir.path().join(format!("{target}-{name}"));
+            succeeded(&build(checkpoint.path(), &path, &[&["--target", target], arguments].concat()));
+            manifest(&path)["verification"]["relative_difference"].as_f64().unwrap()
+        };
+        let (plain, rounded) = (off("plain", &[]), off("rounded", &["--weights", "fp16"]));
+        assert!(plain < 1e-5 && (5e-5..0.02).contains(&rounded), "{target}: {plain:e}, {rounded:e}");
+    }
+
+    // Differences that fp16 does not hold: the rounded graph is right, and not this model.
+    let file = checkpoint.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    move_tensor(&mut bytes, "transformer.encoder.layers.1.output.conv1d.weight", usize::MAX, 250.0);
+    std::fs::write(&file, bytes).unwrap();
+    let before = names(dir.path());
+    let output = build(checkpoint.path(), &dir.path().join("no"), &["--weights", "fp16"]);
+    refused(&output, 1, &["the graph is off", "No package was written"]);
+    assert_eq!(names(dir.path()), before);
+}
+
+/// Scales that came of single texts alone clip what the second segment brings.
+#[test]
+fn int8_is_calibrated_on_pairs_too() {
+    let mut config = shape("ForQuestionAnswering", [4, 4, 4, 1, 4, 1], 32, 64, 4, 2);
+    (config["vocab_size"], config["max_position_embeddings"]) = (json!(1000), json!(60));
+    let checkpoint = with_tokenizer(config);
+    // One channel that is large in the second segment: past the layer norm it is larger than any of the first.
+    let file = checkpoint.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let types = "transformer.embeddings.token_type_embeddings.weight";
+    move_tensor(&mut bytes, types, 36, 30.0);
+    move_tensor(&mut bytes, types, 35, -30.0);
+    std::fs::write(&file, bytes).unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts(dir.path());
+    let (plain, int8) = (dir.path().join("plain"), dir.path().join("int8"));
+    succeeded(&build(checkpoint.path(), &plain, &[]));
+    let arguments = ["--precision", "int8", "--calibrate", texts.to_str().unwrap()];
+    succeeded(&build(checkpoint.path(), &int8, &arguments));
+    let said = manifest(&int8);
+    assert!(said["verification"]["pairs"].as_u64().unwrap() > 10, "{said}");
+
+    let tokenizer = TextTokenizer::new(&Package::open(&plain).unwrap(), 60, LongText::Truncate).unwrap();
+    let encode = |text: &str| tokenizer.encode(text, false).unwrap();
+    let second = encode("not a good film, and much too long");
+    let pair = tokenizer.sequences(encode("is it good?"), Some(&second), &Reading::Text, false);
+    let pair = pair.unwrap().tokens.swap_remove(0);
+    assert!(pair.types.contains(&1));
+    let answer = |package: &Path| load(&on_cpu(package)).unwrap().sessions[0].infer(&[&pair]).unwrap();
+    let (expected, found) = (answer(&plain).swap_remove(0).logits, answer(&int8).swap_remove(0).logits);
+    let square = |sum: f32, x: f32| sum + x * x;
+    let error = expected.iter().zip(&found).map(|(a, b)| a - b).fold(0.0, square);
+    let relative = (error / expected.iter().copied().fold(0.0, square)).sqrt();
+    assert!(relative < 0.1, "{relative}");
+}
+
+/// A package that a worker refuses is not written, whatever its head.
+#[test]
+fn what_no_worker_would_load_is_not_written() {
+    let mut config = shape("ForTokenClassification", [4, 4, 4, 1, 4, 1], 32, 64, 4, 2);
+    config["vocab_size"] = json!(1000);
+    config["id2label"] = json!({"0": "O", "1": "O"});
+    let checkpoint = with_tokenizer(config);
+    let dir = tempfile::tempdir().unwrap();
+    refused(&build(checkpoint.path(), &dir.path().join("no"), &[]), 3, &["\"O\""]);
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]
@@ -521,6 +602,12 @@ fn what_cannot_be_evaluated_is_named() {
     );
     std::fs::write(file, "text\tlabel\nok\t0\n\u{200b}\t0\n").unwrap();
     refused(&evaluate("tests/packages/tiny-squeezebert", &[]), 1, &["line 3:", "take the line out"]);
+    // Where nothing can be written, before a single text is looked at.
+    let bare = dir.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    copy(&here("tests/packages/tiny-squeezebert"), &bare);
+    std::fs::remove_file(bare.join("manifest.json")).unwrap();
+    refused(&evaluate(bare.to_str().unwrap(), &["--write"]), 1, &["has no manifest.json"]);
     std::fs::write(file, "text\tlabel\nok\t0\n").unwrap();
     refused(&evaluate("tests/packages/tiny-bert", &[]), 1, &["multi-label"]);
     refused(&evaluate("tests/packages/tiny-roberta", &["--write"]), 1, &["has no manifest.json"]);

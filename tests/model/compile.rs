@@ -184,6 +184,16 @@ pub fn sequences(vocabulary: u32, longest: u32) -> Vec<Tokens> {
     (1..=longest).map(|length| Tokens::new(id(length), length as usize)).collect()
 }
 
+/// The same as pairs: the second part of each is of the second segment.
+pub fn pairs(vocabulary: u32, longest: u32) -> Vec<Tokens> {
+    let pair = |tokens: Tokens| {
+        let second = tokens.ids.len() / 3;
+        let types = (0..tokens.ids.len()).map(|place| u32::from(place > second)).collect();
+        Tokens { types, ..tokens }
+    };
+    sequences(vocabulary, longest).into_iter().map(pair).collect()
+}
+
 pub fn answers(
     graph: &[u8],
     rewriting: Rewriting,
@@ -208,10 +218,12 @@ fn every_head_and_odd_shape_equals_the_reference() {
     for (head, groups, hidden, inner, heads, labels, outputs) in cases {
         let dir = random(shape(head, groups, hidden, inner, heads, labels));
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let texts = sequences(50, 24);
+        let texts = [sequences(50, 24), pairs(50, 24)].concat();
         let straight = reference::build(&checkpoint).unwrap();
         let (names, expected) = answers(&straight, Rewriting::None, &texts, 1);
         assert_eq!(names, outputs, "{head}");
+        let (alone, second) = expected.split_at(24);
+        assert!(worst(alone[23].iter().zip(&second[23])) > 1e-3, "{head}: a pair is another sequence");
         let values: Vec<f32> = expected.iter().flatten().flatten().copied().collect();
         assert!(
             values.iter().all(|x| x.is_finite())

@@ -9,7 +9,7 @@ use squeezeflow::model::{InferError, Layout, Probe, Rewriting, load};
 use squeezeflow::operators::Level;
 use squeezeflow::text::Tokens;
 
-use super::compile::{answers, difference, golden, random, sequences, shape, worst};
+use super::compile::{answers, difference, golden, pairs, random, sequences, shape, worst};
 use super::{here, on_cpu};
 
 const TINY: &str = "tests/checkpoints/tiny-squeezebert";
@@ -55,11 +55,11 @@ fn packed_fp32_answers_as_transformers_does() {
 #[test]
 fn packed_fp32_of_every_head_and_odd_shape_equals_the_reference() {
     for (case, _dir, checkpoint) in checkpoints() {
-        let texts = sequences(50, 24);
+        let texts = [sequences(50, 24), pairs(50, 24)].concat();
         let straight = reference::build(&checkpoint).unwrap();
         let (names, expected) = answers(&straight, Rewriting::None, &texts, 1);
         let graph = packed::build(&checkpoint, Arithmetic::F32).unwrap();
-        for size in [1, 5, 24] {
+        for size in [1, 5, 48] {
             let (found_names, found) = answers(&graph, Rewriting::All, &texts, size);
             assert_eq!(names, found_names, "{case:?}");
             let off = worst(expected.iter().flatten().zip(found.iter().flatten()));
@@ -71,13 +71,13 @@ fn packed_fp32_of_every_head_and_odd_shape_equals_the_reference() {
 #[test]
 fn int8_is_near_and_does_not_see_the_company_by_one_bit() {
     for (case, _dir, checkpoint) in checkpoints() {
-        let texts = sequences(50, 24);
+        let texts = [sequences(50, 24), pairs(50, 24)].concat();
         let straight = reference::build(&checkpoint).unwrap();
         let (_, expected) = answers(&straight, Rewriting::None, &texts, 1);
         let calibration = Calibration::of(&checkpoint, &texts, None, &|_| {}).unwrap();
         let graph = packed::build(&checkpoint, Arithmetic::Int8(&calibration)).unwrap();
         let (_, alone) = answers(&graph, Rewriting::All, &texts, 1);
-        for size in [5, 24] {
+        for size in [5, 48] {
             let (_, together) = answers(&graph, Rewriting::All, &texts, size);
             assert_eq!(alone, together, "{case:?} in batches of {size}");
         }
@@ -88,7 +88,7 @@ fn int8_is_near_and_does_not_see_the_company_by_one_bit() {
                 let run = |part: &[Tokens]| probe.run(&part.iter().collect::<Vec<_>>(), 3).unwrap();
                 texts.chunks(size).flat_map(run).collect::<Vec<_>>()
             };
-            assert_eq!(run(1), run(24), "{case:?} with {}", level.as_str());
+            assert_eq!(run(1), run(48), "{case:?} with {}", level.as_str());
         }
         let (expected, found) = (flat(&expected), flat(&alone));
         let square = |x: f32| f64::from(x).powi(2);

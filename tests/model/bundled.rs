@@ -265,7 +265,10 @@ fn the_entities_share_their_tables_with_the_sentiment_model() {
 #[test]
 fn the_severity_shares_its_tables_with_the_sentiment_model() {
     let package = load(&on_cpu(here("models/severity"))).unwrap().package;
-    assert_eq!((package.labels.join(" ").as_str(), package.precision.as_str()), ("error warning info", "int8"));
+    assert_eq!(
+        (package.labels.join(" ").as_str(), package.precision.as_str()),
+        ("error warning info", "int8")
+    );
     assert!(package.batch_invariant);
     run_together("models/severity", Reads::Logits { labels: 3 });
 }

@@ -1,5 +1,5 @@
-//! The bundled models that have no labels for a text: they are what their cards say, on the data that the cards
-//! name, and share with the sentiment model what they have in common.
+//! The bundled models beside the sentiment model: they are what their cards say, on the data that the cards name,
+//! and share with the sentiment model what they have in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -259,4 +259,16 @@ fn the_encoder_runs_as_one_graph_with_the_sentiment_model() {
 #[test]
 fn the_entities_share_their_tables_with_the_sentiment_model() {
     run_together("models/entities", Reads::TokenLogits { labels: 13 });
+}
+
+/// Three layers of its own, over the same tables.
+#[test]
+fn the_severity_shares_its_tables_with_the_sentiment_model() {
+    let package = load(&on_cpu(here("models/severity"))).unwrap().package;
+    assert_eq!(
+        (package.labels.join(" ").as_str(), package.precision.as_str()),
+        ("error warning info", "int8")
+    );
+    assert!(package.batch_invariant);
+    run_together("models/severity", Reads::Logits { labels: 3 });
 }

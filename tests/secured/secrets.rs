@@ -129,7 +129,7 @@ fn loud(broker: &Broker, name: &str, listener: &str) -> Pipeline {
         }))
         .set("kafka.librdkafka", json!({ "debug": "all" }))
         .set("admin.token", json!({ "env": "ADMIN_TOKEN" }))
-        .set("model.path", breaking())
+        .set("model.path", breaking().to_string_lossy().as_ref())
         .set("log.level", "trace")
         .env("RUST_BACKTRACE", "full")
 }

@@ -157,8 +157,9 @@ fn sessions(spec: &Spec) -> Vec<Box<dyn Infer>> {
     let [alone] = settings.as_slice() else {
         let opened: Vec<_> = settings.iter().map(|one| model::open(one).unwrap_or_else(fails)).collect();
         let heads: Vec<_> = opened.iter().map(|one| (one, one.package.reads().unwrap())).collect();
-        let together = model::warm_together(&heads).unwrap_or_else(fails);
-        return together.expect("they have an encoder in common").sessions;
+        let mut together = model::warm_together(&heads).unwrap_or_else(fails);
+        let one = together.pop().filter(|one| one.places.len() == heads.len());
+        return one.expect("they have an encoder in common").loaded.sessions;
     };
     model::load(alone).unwrap_or_else(fails).sessions
 }

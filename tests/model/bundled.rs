@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use squeezeflow::config::settings::LongText;
-use squeezeflow::model::{Head, Loaded, Opened, Package, Pooling, Reads, load, open, warm_together};
+use squeezeflow::model::{Head, Loaded, Opened, Package, Pooling, Reads, load, open};
 use squeezeflow::text::{Plan, TextTokenizer, Tokens};
 
 use super::{here, on_cpu};
@@ -207,7 +207,7 @@ fn intents_are_found_as_the_card_says() {
     let texts: Vec<Tokens> = examples.iter().copied().chain(&test).map(read).collect();
     let mean_and_max =
         [Pooling::Mean, Pooling::Max].map(|pooling| (&opened, Reads::Pooled { pooling, hidden: 384 }));
-    let mut loaded = warm_together(&mean_and_max).unwrap().expect("it is one graph with itself");
+    let mut loaded = super::merged::together(&mean_and_max).expect("it is one graph with itself");
     let both = answers(&mut loaded, &texts);
     for (name, place) in [("mean", 0), ("max", 384)] {
         let vectors: Vec<Vec<f32>> = both.iter().map(|v| normalised(&v[place..place + 384])).collect();
@@ -237,7 +237,7 @@ fn run_together(other: &str, reads: Reads) {
     let opened: Vec<Opened<'_>> = settings.iter().map(|s| open(s).unwrap()).collect();
     let of_each: Vec<(&Opened<'_>, Reads)> =
         opened.iter().zip([Reads::Logits { labels: 2 }, reads]).collect();
-    let mut together = warm_together(&of_each).unwrap().expect("most of their weights are the same");
+    let mut together = super::merged::together(&of_each).expect("most of their weights are the same");
     let tokenizer = tokenizer(&opened[0].package);
     let texts = ["Where is my card?", "a charming and often affecting journey"]
         .map(|text| tokenizer.tokenize(text).unwrap().0.swap_remove(0));

@@ -38,7 +38,8 @@ fn answers(loaded: &mut Loaded, texts: &[Tokens]) -> Vec<Vec<f32>> {
 }
 
 /// All of them as one.
-fn together(opened: &[(&Opened<'_>, Reads)]) -> Option<Loaded> {
+/// All of them as one; `None`: none of them runs with another.
+pub(super) fn together(opened: &[(&Opened<'_>, Reads)]) -> Option<Loaded> {
     let mut groups = groups(opened);
     let Together { places, loaded } = groups.pop()?;
     assert!(groups.is_empty() && places.into_iter().eq(0..opened.len()), "not as one");

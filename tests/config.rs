@@ -603,6 +603,7 @@ fn the_token_budget_holds_the_packages_longest_sequence() {
     );
 }
 
+/// By themselves; tests/cli.rs holds them against their packages.
 #[test]
 fn shipped_pipelines_are_valid() {
     let mut seen = 0;
@@ -615,7 +616,6 @@ fn shipped_pipelines_are_valid() {
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert!(config::require_kafka(&loaded.settings).is_empty());
         assert!(loaded.settings.results.first.model.path.join("config.json").is_file(), "{path:?}");
-        assert!(config::check_against_model(&loaded.settings, &[facts(512)]).is_empty());
         seen += 1;
     }
     assert!(seen >= 3);

@@ -153,15 +153,18 @@ fn sessions(spec: &Spec) -> Vec<Box<dyn Infer>> {
     }
     let paths = std::iter::once(&spec.path).chain(&spec.with);
     let settings: Vec<Model> = paths.map(|path| settings(path, spec.sessions, spec.threads)).collect();
-    let fails = |error| panic!("{}: {error}", spec.name);
     let [alone] = settings.as_slice() else {
-        let opened: Vec<_> = settings.iter().map(|one| model::open(one).unwrap_or_else(fails)).collect();
+        let opened: Vec<_> = settings.iter().map(|one| of(spec, model::open(one))).collect();
         let heads: Vec<_> = opened.iter().map(|one| (one, one.package.reads().unwrap())).collect();
-        let mut together = model::warm_together(&heads).unwrap_or_else(fails);
+        let mut together = of(spec, model::warm_together(&heads));
         let one = together.pop().filter(|one| one.places.len() == heads.len());
         return one.expect("they have an encoder in common").loaded.sessions;
     };
-    model::load(alone).unwrap_or_else(fails).sessions
+    of(spec, model::load(alone)).sessions
+}
+
+fn of<T>(spec: &Spec, loaded: Result<T, model::ModelError>) -> T {
+    loaded.unwrap_or_else(|error| panic!("{}: {error}", spec.name))
 }
 
 /// A package on the CPU.

@@ -147,8 +147,13 @@ FAIL     all of it (p.tests.yaml:10)
 /// byte of the files.
 #[test]
 fn an_update_restores_the_shipped_cases() {
-    // Those with one model: it is named anew, for the copy.
-    for name in SHIPPED.into_iter().filter(|name| *name != "chat") {
+    // The packages are named anew, for the copy.
+    let packages = [
+        ("sentiment", vec![("model", "sentiment")]),
+        ("tickets", vec![("results.intent.model", "encoder"), ("results.mood.model", "sentiment")]),
+        ("logs", vec![("model", "severity")]),
+    ];
+    for (name, packages) in packages {
         let shipped = repository().join("pipelines").join(format!("{name}.yaml"));
         let right = std::fs::read_to_string(config::beside(&shipped)).unwrap();
         let mut wrong = String::new();
@@ -160,6 +165,8 @@ fn an_update_restores_the_shipped_cases() {
                 .replace("label: positive", "label: nobody's")
                 .replace("label: negative", "label: \"nobody: \\\"s\\\"\"")
                 .replace("label: uncertain", "label: sure")
+                .replace("label: error", "label: fine")
+                .replace("label: info", "label: warning")
                 .replace("dead_letter: text_empty", "dead_letter: no_tokens")
                 .replace("dead_letter: invalid_json", "dead_letter: text_empty")
                 .replace("passed: tombstone", "passed: not_selected");
@@ -172,10 +179,13 @@ fn an_update_restores_the_shipped_cases() {
         let pipeline = scratch.path().join(format!("{name}.yaml"));
         std::fs::copy(&shipped, &pipeline).unwrap();
         std::fs::write(config::beside(&pipeline), &wrong).unwrap();
-        let model = format!("model.path={}", repository().join("models/sentiment").display());
-        let (code, shown) = test(&pipeline, &["--set", &model]);
+        let models = repository().join("models");
+        let set = |(key, package): &(&str, &str)| format!("{key}.path={}", models.join(package).display());
+        let set: Vec<String> = packages.iter().map(set).collect();
+        let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+        let (code, shown) = test(&pipeline, &set);
         assert_eq!(code, 1, "{shown}");
-        let (code, shown) = test(&pipeline, &["--set", &model, "--update"]);
+        let (code, shown) = test(&pipeline, &[&set[..], &["--update"]].concat());
         assert_eq!(code, 0, "{shown}");
         assert!(shown.contains(" updated, 0 failed\n"), "{shown}");
         assert_eq!(std::fs::read_to_string(config::beside(&pipeline)).unwrap(), right);

@@ -202,6 +202,11 @@ fn typed(node: &Value, text: &str) -> Value {
             })
             .collect();
     }
+    let word = text.trim();
+    if wants("string") && node.get("pattern").is_some_and(|only| *only == format!("^{word}$")) {
+        // The one word that may stand there instead of a list: no list of that word.
+        return word.into();
+    }
     if wants("array") {
         let items = match flow(text, '[') {
             Some(Value::Array(items)) => items,
@@ -263,6 +268,13 @@ mod tests {
         assert_eq!(set("batch.max_batch_size=many"), json!({"batch": {"max_batch_size": "many"}}));
         assert_eq!(set("input.topics=[a, 007]"), json!({"input": {"topics": ["a", "007"]}}));
         assert_eq!(set("input.topics=a, b"), json!({"input": {"topics": ["a", "b"]}}));
+        let redact = |text: &str| {
+            let task = "task.token-classification";
+            set(&format!("{task}.redact={text}"))["task"]["token-classification"]["redact"].clone()
+        };
+        assert_eq!(redact("all"), "all");
+        assert_eq!(redact("PER, all"), json!(["PER", "all"]));
+        assert_eq!(redact("{PER: x}"), json!({"PER": "x"}));
         assert_eq!(set("output.scores=true"), json!({"output": {"scores": true}}));
         assert_eq!(set("limits.max_in_flight_bytes=64MiB")["limits"]["max_in_flight_bytes"], "64MiB");
         assert_eq!(set("limits.max_in_flight_bytes=64")["limits"]["max_in_flight_bytes"], 64);

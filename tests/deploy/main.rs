@@ -1,7 +1,7 @@
 //! What lies in deploy/, docker-compose.yml and the Dockerfile, held to the program: names of metrics,
 //! settings, versions and times that must agree. Whether Kubernetes, Compose, Prometheus and the
 //! others take the files is `make check-deploy`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -324,7 +324,7 @@ fn range(whole: &str, part: &str) -> Range<usize> {
 
 /// Everything that a message may consist of, besides positions and back-ticks: our words,
 /// serde_json's, and the names that the pipeline file gave.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 47] = [
     "the value is not JSON: ",
     "EOF while parsing a list",
     "EOF while parsing an object",

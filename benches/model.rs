@@ -187,7 +187,8 @@ fn speed() {
 fn heads() {
     let [sentiment, encoder, entities] = ["sentiment", "encoder", "entities"];
     let package = |name: &str| here("models").join(name);
-    let mut specs = [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
+    let mut specs =
+        [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
     for (name, with) in [
         ("sentiment and encoder as one graph", vec![encoder]),
         ("the three as one graph", vec![encoder, entities]),

@@ -5,7 +5,7 @@
 //! | `packages` | writes target/bench/{squeezebert,bert}-base: stock exports and checkpoints of the same random weights |
 //! | `speed` | texts and tokens a second of these, and of what squeezeflow builds from the checkpoint |
 //! | `accuracy` | on SST-2 dev: the bundled model as it comes, portable, and packed in fp32 |
-//! | `heads` | the three packages of pipelines/chat.yaml as one graph, and each by itself |
+//! | `heads` | several packages of one text as one graph, and each by itself |
 //!
 //! `PACKAGES="NAME=PATH …"` adds subjects; of one whose name begins with `packed` no padding is counted.
 //! `ROUNDS`, `TEXTS`, `DRY=1` (leave docs/BENCHMARKS.md alone), `DATA` (folder with sst2/dev.tsv).
@@ -182,50 +182,64 @@ fn speed() {
     report::publish("model", &how, &table);
 }
 
-/// The packages of pipelines/chat.yaml: one after the other, as three pipelines would, against all in one graph.
+/// Packages as several results of one text: one after the other, as so many pipelines would, against all in one
+/// graph. Two with the same encoder, and a third that has its own layers over the same tables.
 fn heads() {
     let [sentiment, encoder, entities] = ["sentiment", "encoder", "entities"];
     let package = |name: &str| here("models").join(name);
     let mut specs =
         [sentiment, encoder, entities].map(|name| Spec::ours(name, &package(name), true)).to_vec();
-    let with = [encoder, entities].map(package).into();
-    specs.push(Spec { with, ..Spec::ours("the three as one graph", &package(sentiment), true) });
+    for (name, with) in [
+        ("sentiment and encoder as one graph", vec![encoder]),
+        ("the three as one graph", vec![encoder, entities]),
+    ] {
+        let with = with.into_iter().map(package).collect();
+        specs.push(Spec { with, ..Spec::ours(name, &package(sentiment), true) });
+    }
     let mut subjects: Vec<Subject> = specs.into_iter().map(Subject::start).collect();
     let batches = batches(&lengths("sst2-dev.txt"), 32);
     let texts = batches.iter().map(Vec::len).sum::<usize>() as f64;
-    // Of each subject, and of the first three in turn: seconds, CPU seconds, memory.
-    let mut took = vec![[Rounds::default(), Rounds::default(), Rounds::default()]; subjects.len() + 1];
+    // Of each subject: seconds, CPU seconds, memory.
+    let mut took = vec![[Rounds::default(), Rounds::default(), Rounds::default()]; subjects.len()];
     let rounds = report::rounds();
     for round in 0..=rounds {
-        let mut sum = [0.0; 3];
         for turn in 0..subjects.len() {
             let which = (turn + round) % subjects.len();
             let one = subjects[which].run(&batches);
-            eprintln!("{round:>2} {:<24} {:.3} s", subjects[which].spec.name, one.seconds);
-            let figures = [one.seconds, one.cpu, one.memory as f64];
+            eprintln!("{round:>2} {:<36} {:.3} s", subjects[which].spec.name, one.seconds);
             if round > 0 {
-                for (at, figure) in figures.into_iter().enumerate() {
+                for (at, figure) in [one.seconds, one.cpu, one.memory as f64].into_iter().enumerate() {
                     took[which][at].push(figure);
-                    sum[at] += if which < 3 { figure } else { 0.0 };
                 }
             }
         }
-        if round > 0 {
-            for (rounds, sum) in took[4].iter_mut().zip(sum) {
-                rounds.push(sum);
-            }
-        }
     }
-    let names = subjects.iter().map(|subject| subject.spec.name.as_str()).chain(["the three in turn"]);
+    let in_turn = |count: usize| {
+        [0, 1, 2].map(|at| {
+            let of = |round| took[..count].iter().map(|figures| figures[at].0[round]).sum();
+            Rounds((0..rounds).map(of).collect())
+        })
+    };
+    let (two, three) = (in_turn(2), in_turn(3));
+    let names: Vec<&str> = subjects.iter().map(|subject| subject.spec.name.as_str()).collect();
+    let rows = [
+        (names[0], &took[0], None),
+        (names[1], &took[1], None),
+        (names[2], &took[2], None),
+        ("sentiment and encoder in turn", &two, Some(&two)),
+        (names[3], &took[3], Some(&two)),
+        ("the three in turn", &three, Some(&three)),
+        (names[4], &took[4], Some(&three)),
+    ];
     let of = |rounds: &Rounds, scale: f64| Rounds(rounds.0.iter().map(|figure| figure * scale).collect());
-    let mut table = head(&["", "texts/s", "CPU ms a text", "to the three in turn", "memory, MiB"]);
-    for (name, [seconds, cpu, memory]) in names.zip(&took) {
+    let mut table = head(&["", "texts/s", "CPU ms a text", "to the same in turn", "memory, MiB"]);
+    for (name, [seconds, cpu, memory], base) in rows {
         let rate = Rounds(seconds.0.iter().map(|seconds| texts / seconds).collect());
         table += &row(&[
             name.to_owned(),
             rate.show(0),
             of(cpu, 1e3 / texts).show(3),
-            format!("{}×", cpu.over(&took[4][1]).show(3)),
+            base.map_or(String::new(), |[_, base, _]| format!("{}×", cpu.over(base).show(3))),
             of(memory, 1.0 / f64::from(1 << 20)).show(0),
         ]);
     }

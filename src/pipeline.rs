@@ -201,10 +201,13 @@ impl Stages {
 /// What the text workers read records with.
 pub(crate) fn reader(settings: &Settings, streams: Vec<Stream>, redacts: bool) -> Reader {
     let names = settings.results.iter().map(|result| result.name.as_deref());
+    let hides = redacts || !settings.output.redact.is_empty();
     let decoder = Decoder::new(&settings.input, &settings.output)
-        .keeping_sources(redacts || !settings.output.redact.is_empty())
+        .keeping_sources(hides)
         .writing(names.map(|name| settings.output.header(name)).collect());
-    Reader::new(decoder, Masker::new(&settings.input.mask), streams, settings.input.on_empty)
+    // A text of which one tokenizer keeps nothing may still hold what another result, or its form, would hide.
+    let without_tokens = if hides { WithoutText::DeadLetter } else { settings.input.on_empty };
+    Reader::new(decoder, Masker::new(&settings.input.mask), streams, without_tokens)
 }
 
 /// For each model a sequence that it answers if it answers at all.

@@ -357,7 +357,10 @@ fn prepared(
         let one = |text: &&str| {
             // As a record with this text is read.
             let (text, _) = masker.apply(text);
-            let (mut tokens, _) = stream.tokenizer.tokenize(&text).map_err(|_| InferError::NoTokens)?;
+            let (mut tokens, _) = stream.tokenizer.tokenize(&text).map_err(|error| match error {
+                TokenizeError::NoTokens => InferError::NoTokens,
+                other => InferError::Run(other.to_string()),
+            })?;
             let tokens = tokens.swap_remove(0);
             let length = tokens.ids.len();
             let answer = session.infer(&[&tokens])?.into_iter().next().ok_or(InferError::NotFinite)?;

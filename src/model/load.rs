@@ -77,7 +77,8 @@ pub fn warm_together(opened: &[(&Opened<'_>, Reads)]) -> Result<Vec<Together>, M
         for merged in merge::merge(&graphs) {
             let members: Vec<&Member<'_>> =
                 merged.places.iter().filter_map(|place| group.get(*place)).collect();
-            all.extend(together(merged, &members)?);
+            let alone = members.len() == opened.len();
+            all.extend(together(merged, &members, alone)?);
         }
     }
     Ok(all)
@@ -92,14 +93,19 @@ struct Member<'a> {
     reads: Reads,
 }
 
-/// `members` in the order in which they stand in the graph.
-fn together(merged: merge::Merged, members: &[&Member<'_>]) -> Result<Option<Together>, ModelError> {
+/// `members` in the order in which they stand in the graph; `alone`: there are no others beside them.
+fn together(
+    merged: merge::Merged,
+    members: &[&Member<'_>],
+    alone: bool,
+) -> Result<Option<Together>, ModelError> {
     let Some(first) = members.first() else { return Ok(None) };
+    let opened = if alone { first.opened.clone() } else { first.opened.beside_others() };
     let packages = || members.iter().map(|member| &member.opened.package);
     let names: Vec<&str> = packages().map(|package| package.name.as_str()).collect();
     tracing::info!(models = ?names, saved_bytes = merged.saved, "these packages run as one graph: what they have in common is computed once");
     let heads = members.iter().enumerate().map(|(number, member)| (member.reads, merge::suffix(number)));
-    let mut loaded = first.opened.sessions(Source::Built(merged.model), heads.collect())?;
+    let mut loaded = opened.sessions(Source::Built(merged.model), heads.collect())?;
     let digests: String = packages().map(|package| package.digest.as_str()).collect();
     loaded.receipt.model = names.join("+");
     loaded.receipt.digest = format!("sha256:{}", hash_bytes(digests.as_bytes()));
@@ -176,10 +182,19 @@ impl Opened<'_> {
             model: package.name.clone(),
             digest: package.digest.clone(),
             precision: package.precision.clone(),
-            provider: provider.kind.as_str(),
+            provider: provider_in_use(provider.kind, rest),
             batch_invariant: batch_invariant(package.batch_invariant, provider.kind),
         };
         Ok(Loaded { package: package.clone(), sessions, receipt })
+    }
+}
+
+/// Also where a part of the graph runs elsewhere nobody is told that all of it runs on the GPU.
+fn provider_in_use(kind: ProviderKind, rest: Rest) -> &'static str {
+    match (kind, rest) {
+        (ProviderKind::Cuda, Rest::OnTheCpu) => "cuda+cpu",
+        (ProviderKind::TensorRt, Rest::OnTheCpu) => "tensorrt+cpu",
+        (kind, _) => kind.as_str(),
     }
 }
 

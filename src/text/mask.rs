@@ -196,11 +196,14 @@ fn address(bytes: &[u8], at: usize) -> usize {
 }
 
 /// After a colon only if a word stands before that (`peer:2001:db8::1`), not a group of another address, nor
-/// another colon (`std::a1::b`).
+/// another colon (`std::a1::b`); or if none stands there at all (`[client]:2001:db8::1`).
 fn begins_ipv6(before: &[u8]) -> bool {
     const GROUP: usize = 4;
     let Some((b':', before)) = before.split_last() else { return true };
     let word = before.iter().rev().take(GROUP + 1).take_while(|b| is_word(**b));
+    if word.clone().next().is_none() {
+        return before.last() != Some(&b':');
+    }
     let digits = word.clone().take_while(|b| b.is_ascii_hexdigit()).count();
     digits < word.clone().count() || digits > GROUP
 }

@@ -31,6 +31,12 @@ fn each_kind_by_itself() {
         (Mask::Ips, "peer ipv4:10.0.0.7:443, client:203.0.113.9", "peer ipv4:ip, client:ip"),
         (Mask::Ips, "10.0.0.1:10.0.0.2 8.8.8.8/1.1.1.1 12:10.0.0.7 x::10.0.0.7", "ip:ip ip/ip 12:ip x::ip"),
         (Mask::Ips, "peer:2001:db8::1 source:fe80::1, ipv6:[::1]:443", "peer:ip source:ip, ipv6:[ip]:443"),
+        (
+            Mask::Ips,
+            "[client]:2001:db8::7 \"peer\":2001:db8::1 (x):fe80::1 addr =:fe80::1",
+            "[client]:ip \"peer\":ip (x):ip addr =:ip",
+        ),
+        (Mask::Ips, ":2001:db8::1 x", ":ip x"),
         (Mask::Ips, "dead:beef::cafe a::b cafe::bad std::a1::b", "ip a::b cafe::bad std::a1::b"),
         (
             Mask::Ips,

@@ -200,7 +200,7 @@ pub fn tune(job: &Job<'_>, watch: &mut dyn FnMut(Progress)) -> Result<Report, Tu
     let first = Bench::load(settings)?;
     for (result, of) in first.results().iter().zip(settings.results.iter()) {
         let (asked, got) = (of.model.provider.kind.as_str(), result.receipt.provider);
-        if got != asked {
+        if !got.starts_with(asked) {
             return Err(TuneError::Fallback { key: of.at("model.provider"), asked, got });
         }
     }

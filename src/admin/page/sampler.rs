@@ -14,8 +14,8 @@ use super::history::{EVERY, Figures, History, Point};
 use crate::config::InForce;
 use crate::telemetry::{Health, Letter, Recent, Sample, Snapshot, Stuck};
 
-/// Browsers at a time: of all connections enough are left for scrapes and probes.
-const WATCHERS: usize = 16;
+/// Browsers at a time: of all connections, and of those from one address, enough are left for scrapes and probes.
+const WATCHERS: usize = 8;
 
 /// What the page shows beside the metrics.
 #[derive(Clone, Default)]

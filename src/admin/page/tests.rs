@@ -142,7 +142,7 @@ async fn first_the_past_and_then_what_comes() {
 async fn so_many_look_and_no_more_and_scrapes_get_in_all_the_same() {
     let (server, _metrics, _) = started(None).await;
     let mut looking = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..8 {
         let mut stream = open(&server, "/events", "[::1]").await;
         read(&mut stream, |so_far| so_far.contains("event: past")).await;
         looking.push(stream);

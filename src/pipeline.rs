@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::batch::{self, Batcher, Portion, Run, Slot, Watched, Work, infer_isolating, portions};
 use crate::cache::{Answered, Cache};
 use crate::config::Settings;
+use crate::config::settings::WithoutText;
 use crate::enrich::Enricher;
 use crate::fate::Fate;
 use crate::join::{Join, Joined};

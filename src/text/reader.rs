@@ -142,8 +142,8 @@ impl Stream {
 }
 
 #[cfg(test)]
-#[path = "reader_pair_tests.rs"]
-mod pair_tests;
+#[path = "reader_tests.rs"]
+mod pipeline_tests;
 
 #[cfg(test)]
 mod tests {

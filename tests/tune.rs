@@ -170,7 +170,7 @@ fn several_results_are_set_alike() {
     }
     let chosen = report["chosen"].as_object().unwrap();
     let found = measured.iter().find(|m| m["settings"] == report["chosen"]).expect("it was measured");
-    assert!(found["rounds"].as_u64().unwrap() > 0 && found["p99_ms"]["median"].as_f64().is_some());
+    assert!(found["rounds"].as_u64().unwrap() > 0 && found["finalist"] == true);
 
     // A change of one model is one of all.
     let changes = report["changes"].as_object().unwrap();

@@ -37,7 +37,6 @@ fn answers(loaded: &mut Loaded, texts: &[Tokens]) -> Vec<Vec<f32>> {
     loaded.sessions[0].infer(&batch).unwrap().into_iter().map(|output| output.logits).collect()
 }
 
-/// All of them as one.
 /// All of them as one; `None`: none of them runs with another.
 pub(super) fn together(opened: &[(&Opened<'_>, Reads)]) -> Option<Loaded> {
     let mut groups = groups(opened);
